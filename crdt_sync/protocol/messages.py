@@ -1,0 +1,73 @@
+"""The one set of messages inside the house. Every dialect's codec turns frames into these and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from crdt_sync.values import ClientId, StateVector
+
+
+@dataclass(frozen=True, slots=True)
+class StateRequest:
+    """"This is what I hold; send me what I lack." Also how a member joins a document."""
+
+    state: StateVector
+
+
+@dataclass(frozen=True, slots=True)
+class StateReply:
+    """The answer to a :class:`StateRequest`: with this update, the asker has everything that we had."""
+
+    update: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NewUpdate:
+    """A v1 update: an edit, or a part of a long answer whose last part is a :class:`StateReply`."""
+
+    update: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceEntry:
+    """One client's presence. ``state`` is JSON text, or None once the client is gone."""
+
+    client: ClientId
+    clock: int
+    state: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """Presence of some clients (y-protocols awareness). Empty is legal and serves as a sign of life."""
+
+    entries: tuple[PresenceEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceRequest:
+    """"Who is here?" Answered with a :class:`Presence` of everyone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """A refusal: a stable ``code`` (see errors.py) and a sentence for people."""
+
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """The first ``through`` updates that you sent on this conversation are on disk."""
+
+    through: int
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """The sender has no more business with this document; the connection may go on with others."""
+
+
+Message: TypeAlias = StateRequest | StateReply | NewUpdate | Presence | PresenceRequest | Denied | Ack | Leave

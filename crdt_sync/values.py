@@ -1,0 +1,60 @@
+"""The words that everything else speaks. Parsed once, at the door; inside nobody re-checks a string."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from crdt_sync.errors import InvalidName
+
+ClientId: TypeAlias = int
+"""A Yjs client id: one writing session of one document, 0 to 2**53 - 1. Never reused."""
+
+Clock: TypeAlias = int
+"""Counts the elements that one client has inserted into one document."""
+
+Id: TypeAlias = tuple[ClientId, Clock]
+"""One element of one document."""
+
+StateVector: TypeAlias = Mapping[ClientId, Clock]
+"""What a replica holds: for every client the first clock that it does *not* have."""
+
+TENANT = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+SEGMENT = re.compile(r"[a-z0-9_][a-z0-9._-]{0,127}")
+DOCUMENT_CHARS_MAX = 200
+
+
+def check_tenant(tenant: str) -> str:
+    """Return ``tenant`` unchanged, or raise :class:`InvalidName`."""
+    if not TENANT.fullmatch(tenant):
+        raise InvalidName("tenant", tenant, "a-z, 0-9, '.', '_' and '-', at most 63, not starting with a sign")
+    return tenant
+
+
+def check_document(document: str) -> str:
+    """Return the name of a document, such as ``inventory/2026-11``, unchanged, or raise :class:`InvalidName`.
+
+    Names are compared byte by byte: no case folding, no Unicode forms, no percent escapes, no ``..``.
+    """
+    if len(document) > DOCUMENT_CHARS_MAX or not all(map(SEGMENT.fullmatch, document.split("/"))):
+        raise InvalidName("document", document, "segments of a-z, 0-9, '.', '_' and '-' between single slashes")
+    return document
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class RoomId:
+    """A tenant's document as the relay knows it, e.g. ``acme/inventory/2026-11``."""
+
+    tenant: str
+    document: str
+
+    @classmethod
+    def parse(cls, path: str) -> RoomId:
+        """Split ``tenant/document``; the document may hold slashes. Raises :class:`InvalidName`."""
+        tenant, _, document = path.partition("/")
+        return cls(check_tenant(tenant), check_document(document))
+
+    def __str__(self) -> str:
+        return f"{self.tenant}/{self.document}"
