@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 from crdt_sync.errors import InvalidName
 
@@ -58,3 +59,33 @@ class RoomId:
 
     def __str__(self) -> str:
         return f"{self.tenant}/{self.document}"
+
+
+def read_json(text: str, depth_max: int) -> Any:
+    """Parse JSON from a stranger. Raises :class:`ValueError` in one sentence; never recurses past ``depth_max``.
+
+    Numbers come back as floats, as JavaScript reads them: Python's ``int`` of many digits takes quadratic time.
+    """
+    depth = json_depth(text)
+    if depth > depth_max:
+        raise ValueError(f"JSON is nested {depth} deep, more than {depth_max}")
+    try:
+        return json.loads(text, parse_constant=_refuse_constant, parse_int=float)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON: {error.msg} at character {error.pos}") from None
+
+
+def json_depth(text: str) -> int:
+    """An upper bound of the nesting, counted before a parser recurses; brackets within strings count, too."""
+    depth = deepest = 0
+    for character in text:
+        if character in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif character in "]}":
+            depth -= 1
+    return deepest
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")

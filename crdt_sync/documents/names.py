@@ -1,0 +1,100 @@
+"""How the documents of one tenant are called, and what each name says about the document."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import TypeAlias
+
+from crdt_sync.errors import InvalidName, WrongKind
+
+CATALOG = "inventory/catalog"
+_PERIOD = re.compile(r"[0-9]{4}-[0-9]{2}(-[0-9]{2})?")
+_UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogName:
+    """The one catalog of a tenant."""
+
+    def __str__(self) -> str:
+        return CATALOG
+
+
+@dataclass(frozen=True, slots=True)
+class MovementsName:
+    """The movements of one period."""
+
+    period: str
+
+    def __str__(self) -> str:
+        return movements_document(self.period)
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsName:
+    """The metrics of one period."""
+
+    period: str
+
+    def __str__(self) -> str:
+        return metrics_document(self.period)
+
+
+DocumentName: TypeAlias = CatalogName | MovementsName | MetricsName
+
+
+def check_period(period: str) -> str:
+    """Return a UTC month such as ``2026-11``, or a UTC day such as ``2026-11-20``, unchanged.
+
+    Raises :class:`InvalidName`, also for days that no calendar has."""
+    if isinstance(period, str) and _PERIOD.fullmatch(period):
+        year, month, *day = map(int, period.split("-"))
+        try:
+            date(year, month, day[0] if day else 1)
+        except ValueError as error:
+            raise InvalidName("period", period, str(error)) from error
+        return period
+    raise InvalidName("period", str(period), "a UTC month like 2026-11 or a UTC day like 2026-11-20")
+
+
+def period_of(at_ms: int) -> str:
+    """The UTC month of a Unix time in milliseconds. Raises :class:`InvalidName` outside the years 1 to 9999."""
+    return _moment(at_ms).strftime("%Y-%m").zfill(7)
+
+
+def day_of(at_ms: int) -> str:
+    """The UTC day of a Unix time in milliseconds, for tenants whose months would grow too large."""
+    return _moment(at_ms).date().isoformat()
+
+
+def movements_document(period: str) -> str:
+    """``inventory/{period}``. Raises :class:`InvalidName`."""
+    return f"inventory/{check_period(period)}"
+
+
+def metrics_document(period: str) -> str:
+    """``metrics/{period}``. Raises :class:`InvalidName`."""
+    return f"metrics/{check_period(period)}"
+
+
+def parse_document(name: str) -> DocumentName:
+    """What a document's name says that it holds.
+
+    Raises :class:`WrongKind` for a name that is not one of ours, :class:`InvalidName` for one with a bad period."""
+    match name.split("/"):
+        case ["inventory", "catalog"]:
+            return CatalogName()
+        case ["inventory", period]:
+            return MovementsName(check_period(period))
+        case ["metrics", period]:
+            return MetricsName(check_period(period))
+    raise WrongKind(f"{name[:80]!r} names neither a catalog nor movements nor metrics")
+
+
+def _moment(at_ms: int) -> datetime:
+    try:
+        return _UNIX_EPOCH + timedelta(milliseconds=at_ms)
+    except OverflowError as error:
+        raise InvalidName("time", str(at_ms), "Unix milliseconds of the years 1 to 9999") from error

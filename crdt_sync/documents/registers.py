@@ -1,0 +1,128 @@
+"""Attributes of products and locations: one register per field, in one flat map."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import isfinite
+
+from crdt_sync.documents.keys import LIFE, check_name, uncomp
+from crdt_sync.documents.roots import Value
+from crdt_sync.documents.schema import ATTRIBUTES, INT_MAX, Fault, whole
+from crdt_sync.errors import InvalidName, InvalidValue
+
+ACTIVE = "active"
+VALUE_BYTES_MAX = 64 << 10
+"""One value travels in one struct that can't be cut, so it must stay far below a frame."""
+
+_UNREADABLE = "holds something else than text, a number, true, false, null or a list of these"
+
+
+@dataclass(slots=True)
+class Catalog:
+    """Products and locations with their attributes. A field that was cleared (null) is left out."""
+
+    products: dict[str, dict[str, Value]] = field(default_factory=dict)
+    locations: dict[str, dict[str, Value]] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+
+
+def check_field(name: str) -> str:
+    """Return a field's name in its one spelling. Raises :class:`InvalidName`; names with ``$`` first are reserved."""
+    checked = check_name("field", name)
+    if checked.startswith("$"):
+        raise InvalidName("field", checked, "names that begin with '$' are reserved")
+    return checked
+
+
+def check_value(name: str, value: object) -> Value:
+    """Return a copy of ``value`` that every peer reads back equal.
+
+    Text, bool, int within ±(2**53 - 1), finite float, None, or a list of these; at most 64 KiB as JSON.
+    Money is an int of minor units, an exact decimal is a text. Raises :class:`InvalidValue`."""
+    checked: Value = [_scalar(name, item) for item in value] if isinstance(value, (list, tuple)) else _scalar(name, value)
+    size = len(json.dumps(checked, ensure_ascii=False).encode())
+    if size > VALUE_BYTES_MAX:
+        raise InvalidValue(f"{name}: {size} bytes, at most {VALUE_BYTES_MAX}")
+    return checked
+
+
+def read_value(value: Value) -> Value:
+    """A stored value as it was meant: whole numbers as int. Raises :class:`InvalidValue` for a foreign layout."""
+    if isinstance(value, list):
+        return [_read_scalar(item) for item in value]
+    return _read_scalar(value)
+
+
+def read_catalog(entries: Mapping[str, Value]) -> Catalog:
+    """Everything in the ``attr`` root, in one pass. What can't be read is skipped and reported."""
+    catalog = Catalog()
+    found: dict[tuple[bool, str], dict[str, tuple[str, Value]]] = {}
+    for key, value in entries.items():
+        parsed = _parse_key(key)
+        if parsed is None:
+            catalog.faults.append(Fault(ATTRIBUTES, key, "is no key of the form {sku}/{field} or @{location}/{field}"))
+            continue
+        is_location, name, attribute = parsed
+        try:
+            found.setdefault((is_location, name), {})[attribute] = key, read_value(value)
+        except InvalidValue:
+            reason = "is a life cycle that this version does not know" if attribute == LIFE else _UNREADABLE
+            catalog.faults.append(Fault(ATTRIBUTES, key, reason))
+    for (is_location, name), fields in found.items():
+        catalog.faults.extend(_file(name, fields, catalog.locations if is_location else catalog.products))
+    return catalog
+
+
+def same(one: Value, other: Value) -> bool:
+    """Whether two readable values are equal for every peer: 1 is 1.0, but neither is true."""
+    return json.dumps(read_value(one)) == json.dumps(read_value(other))
+
+
+def _file(name: str, fields: dict[str, tuple[str, Value]], shelf: dict[str, dict[str, Value]]) -> list[Fault]:
+    key, life = fields.pop(LIFE, ("", None))
+    if life == ACTIVE:
+        shelf[name] = {field: value for field, (_, value) in fields.items() if value is not None}
+        return []
+    if life is not None:
+        return [Fault(ATTRIBUTES, key, "is a life cycle that this version does not know")]
+    return [Fault(ATTRIBUTES, key, "belongs to nothing: it has no $life entry") for key, _ in fields.values()]
+
+
+def _parse_key(key: str) -> tuple[bool, str, str] | None:
+    owner, slash, attribute = key.partition("/")
+    is_location = owner.startswith("@")
+    name = uncomp(owner[1:] if is_location else owner)
+    known = attribute if attribute == LIFE else uncomp(attribute)
+    return (is_location, name, known) if slash and name is not None and known is not None else None
+
+
+def _scalar(name: str, value: object) -> Value:
+    match value:
+        case None | bool():
+            return value
+        case str():
+            try:
+                value.encode()
+            except UnicodeEncodeError as error:
+                raise InvalidValue(f"{name}: text with a lone surrogate can't be stored") from error
+            return value
+        case int():
+            if abs(value) > INT_MAX:
+                raise InvalidValue(f"{name}: {value} is beyond ±(2**53 - 1); store it as text")
+            return int(value)
+        case float():
+            if not isfinite(value):
+                raise InvalidValue(f"{name}: {value} is no finite number")
+            return float(value)
+    raise InvalidValue(f"{name}: {type(value).__name__} can't be stored; text, numbers, bool, None or a list of these can")
+
+
+def _read_scalar(value: Value) -> Value:
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, (int, float)):
+        number = whole(value)
+        return value if number is None else number
+    raise InvalidValue(_UNREADABLE)

@@ -1,0 +1,76 @@
+"""What a facade sees of a document: root maps of plain values, never the CRDT behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol, TypeAlias, Union
+
+from crdt_sync.errors import DocumentError
+from crdt_sync.values import ClientId
+
+Value: TypeAlias = Union[None, bool, int, float, str, list["Value"], dict[str, "Value"]]
+"""What one map entry holds. Numbers read from a document may come as floats; readers make whole ones ints again."""
+
+
+class Roots(Protocol):
+    """One document's root maps, as a facade may use them. Nothing here deletes: no root of ours knows deletion."""
+
+    @property
+    def client_id(self) -> ClientId:
+        """This replica's Yjs client id; fresh for every opened document, never stored, never reused."""
+        ...
+
+    def get(self, root: str, key: str) -> Value | None:
+        """The entry, or None where there is none (an entry that holds null reads as None, too)."""
+        ...
+
+    def entries(self, root: str) -> Mapping[str, Value]:
+        """All entries of a root. A full read; the mapping may be made afresh on every call."""
+        ...
+
+    def put(self, root: str, key: str, value: Value) -> None:
+        """Set one entry."""
+        ...
+
+
+class Draft:
+    """Writes collected over a document. Reads see them; the document does not, until the owner applies ``writes``.
+
+    CRDT transactions do not roll back, so an edit that fails half-way must not have begun to write."""
+
+    def __init__(self, under: Roots) -> None:
+        self._under = under
+        self._staged: dict[str, dict[str, Value]] = {}
+        self._ended = False
+
+    @property
+    def client_id(self) -> ClientId:
+        return self._under.client_id
+
+    def get(self, root: str, key: str) -> Value | None:
+        staged = self._staged.get(root)
+        if staged is not None and key in staged:
+            return staged[key]
+        return self._under.get(root, key)
+
+    def entries(self, root: str) -> Mapping[str, Value]:
+        staged = self._staged.get(root)
+        return {**self._under.entries(root), **staged} if staged else self._under.entries(root)
+
+    def put(self, root: str, key: str, value: Value) -> None:
+        """Stage one write; a later write of the same key in the same edit replaces it.
+
+        Raises :class:`DocumentError` once the edit has ended: the write would be lost without a word."""
+        if self._ended:
+            raise DocumentError("this edit has ended and takes no more writes; begin another one")
+        self._staged.setdefault(root, {})[key] = value
+
+    @property
+    def writes(self) -> list[tuple[str, str, Value]]:
+        """What is staged, as ``(root, key, value)``, every key once."""
+        return [(root, key, value) for root, staged in self._staged.items() for key, value in staged.items()]
+
+    def end(self) -> list[tuple[str, str, Value]]:
+        """Close the draft against further writes and return what was staged. Idempotent."""
+        self._ended = True
+        return self.writes

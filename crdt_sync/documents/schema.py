@@ -1,0 +1,68 @@
+"""Versions of the layouts, the door that every write passes, and how a reader reports what it could not read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from crdt_sync.documents.roots import Roots, Value
+from crdt_sync.errors import PeriodClosed, SchemaTooNew
+
+SCHEMA = 1
+"""The layouts that this version reads and writes. A document without a ``schema`` entry is of this one."""
+
+INT_MAX = 2**53 - 1
+"""Beyond it, JavaScript and yrs hand out different numbers for the same bytes."""
+
+META, ATTRIBUTES, PERIODS, MOVEMENTS, GAUGES, COUNTERS = "meta", "attr", "periods", "mv", "g", "c"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Fault:
+    """An entry that was skipped, or counts but looks wrong, and why."""
+
+    root: str
+    key: str
+    reason: str
+
+
+def check_writable(roots: Roots) -> None:
+    """Raise :class:`SchemaTooNew` or :class:`PeriodClosed` when this version must not write here (any more)."""
+    for field in ("minWriter", "minReader"):
+        asked = whole(roots.get(META, field))
+        if asked is not None and asked > SCHEMA:
+            raise SchemaTooNew(f"the document asks for version {asked} to be edited, this is version {SCHEMA}")
+    if roots.get(META, "closed") is not None:
+        raise PeriodClosed("the period of this document is closed; write into the current one")
+
+
+def meta_faults(roots: Roots) -> list[Fault]:
+    """Entries of ``meta`` that should be whole numbers and are not."""
+    return [
+        Fault(META, field, "is no whole number")
+        for field in ("schema", "minReader", "minWriter", "epoch", "closed")
+        if roots.get(META, field) is not None and whole(roots.get(META, field)) is None
+    ]
+
+
+def whole(value: object) -> int | None:
+    """``value`` as an int when it is a whole number that every peer holds exactly, else None.
+
+    yrs hands out every number as a float, so 3 that was written comes back as 3.0."""
+    if type(value) is float and value.is_integer() and abs(value) <= INT_MAX:
+        return int(value)
+    return value if type(value) is int and abs(value) <= INT_MAX else None
+
+
+def stamp_of(root: str, value: Value) -> int | None:
+    """The clock stamp that an entry carries, if it does. Feed those of merged changes to the clock."""
+    if not isinstance(value, list):
+        return None
+    if root == MOVEMENTS and len(value) > 5:
+        return stamp(value[5])
+    return stamp(value[0]) if root == GAUGES and value else None
+
+
+def stamp(value: object) -> int | None:
+    """``value`` as a clock stamp, or None."""
+    number = whole(value)
+    return number if number is not None and number >= 0 else None

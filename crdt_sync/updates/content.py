@@ -1,0 +1,92 @@
+"""What a struct holds, element by element: for comparing and for reading single values, not for the hot path."""
+
+from __future__ import annotations
+
+import struct as binary
+from collections.abc import Sequence
+from typing import Any, Final
+
+from crdt_sync.errors import MalformedUpdate
+from crdt_sync.updates.decode import (
+    ANY,
+    BINARY,
+    COLLECTED,
+    DELETED,
+    EMBED,
+    FORMAT,
+    SKIP,
+    STRING,
+    SUBDOCUMENT,
+    TYPE,
+    Cursor,
+    Struct,
+)
+
+
+class Gone:
+    """Stands for an element whose content was deleted: its id is left, nothing else."""
+
+
+GONE: Final = Gone()
+
+
+def elements(raw: bytes, struct: Struct) -> Sequence[Any]:
+    """The elements of ``struct``, one a clock; ``raw`` is the update that it was decoded from.
+
+    Strings give UTF-16 code units, values what JSON would, with every number a float and undefined as None.
+    """
+    cursor = Cursor(raw, pos=struct.content)
+    match struct.kind:
+        case kind if kind in (COLLECTED, DELETED, SKIP):
+            return [GONE] * struct.length
+        case kind if kind == ANY:
+            return [_any(cursor) for _ in range(cursor.count(1))]
+        case kind if kind == STRING:
+            units = cursor.text().encode("utf-16-le")
+            return [units[i : i + 2] for i in range(0, len(units), 2)]
+        case kind if kind in (BINARY, EMBED, FORMAT, TYPE, SUBDOCUMENT):
+            return [(kind, raw[struct.content : struct.end])]
+        case kind:
+            raise MalformedUpdate(f"content of kind {kind} has no elements")
+
+
+def _any(cursor: Cursor) -> Any:
+    tag = cursor.raw[cursor.pos]
+    cursor.pos += 1
+    match tag:
+        case 116:
+            return cursor.blob()
+        case 117:
+            return [_any(cursor) for _ in range(cursor.count(1))]
+        case 118:
+            return {cursor.text(): _any(cursor) for _ in range(cursor.count(2))}
+        case 119:
+            return cursor.text()
+        case 120 | 121:
+            return tag == 120
+        case 122 | 123 | 124:
+            return _fixed_number(cursor, tag)
+        case 125:
+            return float(_signed(cursor))
+        case _:
+            return None
+
+
+def _fixed_number(cursor: Cursor, tag: int) -> float:
+    form, size = {122: (">q", 8), 123: (">d", 8), 124: (">f", 4)}[tag]
+    start = cursor.pos
+    cursor.skip(size)
+    (number,) = binary.unpack(form, cursor.raw[start : cursor.pos])
+    return float(number)
+
+
+def _signed(cursor: Cursor) -> int:
+    byte = cursor.raw[cursor.pos]
+    cursor.pos += 1
+    negative, value, shift = byte & 0x40, byte & 0x3F, 6
+    while byte & 0x80:
+        byte = cursor.raw[cursor.pos]
+        cursor.pos += 1
+        value |= (byte & 0x7F) << shift
+        shift += 7
+    return -value if negative else value

@@ -1,0 +1,311 @@
+"""Bytes of a Yjs v1 update -> structs and delete ranges. Every count is checked against the bytes that are left.
+
+::
+
+    update  := count { count, client, clock, struct* } deletes          all integers are varUints
+    deletes := count { client, count { clock, length } }
+    struct  := 0, length                                                collected: nothing but a length is left
+             | 10, length                                               skip: the sender does not have these
+             | info, [origin], [right], [parent, [key]], content        info = kind | 128 origin | 64 right | 32 key
+
+The parent stands there only when neither origin does; the key only with the parent. The format is that of
+https://github.com/yjs/yjs (v13, src/utils/encoding.js and src/structs). Decoding proves form, not causality:
+that is the gate's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, TypeAlias
+
+from crdt_sync.errors import LimitExceeded, MalformedUpdate
+from crdt_sync.limits import DEFAULT_LIMITS, Limits
+from crdt_sync.updates.ranges import Range
+from crdt_sync.values import ClientId, Id, read_json
+
+COLLECTED, DELETED, JSON, BINARY, STRING, EMBED, FORMAT, TYPE, ANY, SUBDOCUMENT, SKIP = range(11)
+
+CLIENT_MAX = 2**53 - 1
+CLOCK_MAX = 2**31 - 1
+
+_HAS_ORIGIN, _HAS_RIGHT, _HAS_KEY, _KIND = 128, 64, 32, 31
+_NAMED_TYPES = (3, 5)
+_TYPE_MAX = 6
+_LONG_VARINT_SHIFT = 49
+
+
+class Struct(NamedTuple):
+    """One run of elements. ``raw[start:end]`` of its update are its bytes, wherever they are put."""
+
+    clock: int
+    length: int
+    kind: int
+    origin: Id | None
+    right: Id | None
+    parent: str | Id | None
+    """Root name or the id of a type; None when an origin says it."""
+    key: str | None
+    content: int
+    """Where the content begins."""
+    start: int
+    end: int
+
+
+class Section(NamedTuple):
+    """Consecutive structs of one client: each begins where the one before it ends."""
+
+    client: ClientId
+    structs: Sequence[Struct]
+
+
+Deletes: TypeAlias = Mapping[ClientId, Sequence[Range]]
+
+
+class DecodedUpdate(NamedTuple):
+    """An update whose form is proven."""
+
+    raw: bytes
+    sections: Sequence[Section]
+    deletes: Deletes
+
+
+def decode_update(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> DecodedUpdate:
+    """Decode one v1 update. Raises :class:`MalformedUpdate`, or :class:`LimitExceeded`, whatever the bytes are."""
+    cursor = Cursor(raw, limits)
+    try:
+        sections = _read_sections(cursor)
+        deletes = _read_deletes(cursor)
+    except IndexError:
+        raise MalformedUpdate("the update ends in the middle of a value") from None
+    if cursor.pos != len(raw):
+        raise MalformedUpdate(f"{len(raw) - cursor.pos} bytes follow the update")
+    return DecodedUpdate(raw, sections, deletes)
+
+
+class Cursor:
+    """A position in an update. Reading past the end raises IndexError, which :func:`decode_update` translates."""
+
+    __slots__ = ("limits", "pos", "raw", "structs_left")
+
+    def __init__(self, raw: bytes, limits: Limits = DEFAULT_LIMITS, pos: int = 0) -> None:
+        self.raw = raw
+        self.pos = pos
+        self.limits = limits
+        self.structs_left = limits.update_structs_max
+
+    def uint(self, maximum: int = CLOCK_MAX) -> int:
+        raw, pos = self.raw, self.pos
+        byte = raw[pos]
+        pos += 1
+        if byte < 0x80:
+            self.pos = pos
+            return byte
+        value, shift = byte & 0x7F, 7
+        while True:
+            byte = raw[pos]
+            pos += 1
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                break
+            shift += 7
+            if shift > _LONG_VARINT_SHIFT:
+                raise MalformedUpdate("an integer is longer than eight bytes")
+        if value > maximum:
+            raise MalformedUpdate(f"integer {value} is more than {maximum}")
+        self.pos = pos
+        return value
+
+    def count(self, entry_bytes_min: int) -> int:
+        count = self.uint()
+        if count * entry_bytes_min > len(self.raw) - self.pos:
+            raise MalformedUpdate(f"{count} entries are announced, but only {len(self.raw) - self.pos} bytes follow")
+        return count
+
+    def id(self) -> Id:
+        return (self.uint(CLIENT_MAX), self.uint())
+
+    def blob(self) -> bytes:
+        length = self.uint()
+        start = self.pos
+        if start + length > len(self.raw):
+            raise MalformedUpdate(f"{length} bytes are announced, but only {len(self.raw) - start} follow")
+        self.pos = start + length
+        return self.raw[start : self.pos]
+
+    def text(self) -> str:
+        try:
+            return self.blob().decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise MalformedUpdate(f"text is not UTF-8: {error.reason}") from None
+
+    def skip(self, length: int) -> None:
+        self.pos += length
+        if self.pos > len(self.raw):
+            raise MalformedUpdate("the update ends in the middle of a value")
+
+
+def _read_sections(cursor: Cursor) -> list[Section]:
+    sections: list[Section] = []
+    seen: set[ClientId] = set()
+    for _ in range(cursor.count(5)):
+        struct_count = cursor.count(2)
+        client, clock = cursor.uint(CLIENT_MAX), cursor.uint()
+        if struct_count == 0:
+            raise MalformedUpdate(f"client {client} has a section without structs")
+        cursor.structs_left -= struct_count
+        if cursor.structs_left < 0:
+            maximum = cursor.limits.update_structs_max
+            raise LimitExceeded("update_structs_max", maximum, maximum - cursor.structs_left)
+        if client in seen:
+            raise MalformedUpdate(f"client {client} has two sections")
+        seen.add(client)
+        structs = []
+        for _ in range(struct_count):
+            struct = _read_struct(cursor, clock)
+            clock += struct.length
+            if struct.length == 0 or clock > CLOCK_MAX:
+                raise MalformedUpdate(f"client {client} has a struct of length {struct.length} at {struct.clock}")
+            structs.append(struct)
+        sections.append(Section(client, structs))
+    if len(sections) > cursor.limits.clients_max:
+        raise LimitExceeded("clients_max", cursor.limits.clients_max, len(sections))
+    return sections
+
+
+def _read_struct(cursor: Cursor, clock: int) -> Struct:
+    raw, start = cursor.raw, cursor.pos
+    info = raw[start]
+    cursor.pos = start + 1
+    kind = info & _KIND
+    if info in (COLLECTED, SKIP):
+        length = cursor.uint()
+        return Struct(clock, length, kind, None, None, None, None, cursor.pos, start, cursor.pos)
+    origin = cursor.id() if info & _HAS_ORIGIN else None
+    right = cursor.id() if info & _HAS_RIGHT else None
+    parent: str | Id | None = None
+    key = None
+    if origin is None and right is None:
+        parent = _read_parent(cursor)
+        if info & _HAS_KEY:
+            key = _bounded(cursor.text(), cursor.limits.key_bytes_max, "key_bytes_max")
+    content = cursor.pos
+    length = _read_content(cursor, kind)
+    return Struct(clock, length, kind, origin, right, parent, key, content, start, cursor.pos)
+
+
+def _read_parent(cursor: Cursor) -> str | Id:
+    match cursor.uint():
+        case 1:
+            return _bounded(cursor.text(), cursor.limits.name_bytes_max, "name_bytes_max")
+        case 0:
+            return cursor.id()
+        case other:
+            raise MalformedUpdate(f"a parent is a name (1) or an id (0), not {other}")
+
+
+def _bounded(text: str, maximum: int, limit: str) -> str:
+    # Characters never outnumber bytes, so the encoding is measured only near the bound.
+    if len(text) * 4 > maximum and len(text.encode()) > maximum:
+        raise LimitExceeded(limit, maximum, len(text.encode()))
+    return text
+
+
+def _read_content(cursor: Cursor, kind: int) -> int:
+    """Walk over the content of one struct and return its length in elements."""
+    length = 1
+    if kind == ANY:
+        length = cursor.count(1)
+        for _ in range(length):
+            _skip_any(cursor, cursor.limits.any_depth_max)
+    elif kind == STRING:
+        length = utf16_length(cursor.text())
+    elif kind == DELETED:
+        length = cursor.uint()
+    elif kind == TYPE:
+        _skip_type(cursor)
+    elif kind == BINARY:
+        cursor.blob()
+    elif kind == EMBED:
+        _skip_json(cursor)
+    elif kind == FORMAT:
+        cursor.text()
+        _skip_json(cursor)
+    elif kind == SUBDOCUMENT:
+        cursor.text()
+        _skip_any(cursor, cursor.limits.any_depth_max)
+    elif kind == JSON:
+        # yrs reads one string more than the length says and writes one that it cannot read back.
+        raise MalformedUpdate("content of kind JSON (before Yjs 13.0) is not supported; convert the document first")
+    else:
+        raise MalformedUpdate(f"there is no content of kind {kind}")
+    return length
+
+
+def utf16_length(text: str) -> int:
+    """Length as Yjs counts it: UTF-16 code units."""
+    return len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2
+
+
+def _skip_type(cursor: Cursor) -> None:
+    kind = cursor.uint()
+    if kind > _TYPE_MAX:
+        raise MalformedUpdate(f"there is no shared type {kind}")
+    if kind in _NAMED_TYPES:
+        _bounded(cursor.text(), cursor.limits.name_bytes_max, "name_bytes_max")
+
+
+def _skip_json(cursor: Cursor) -> None:
+    try:
+        read_json(cursor.text(), cursor.limits.any_depth_max)
+    except ValueError as error:
+        raise MalformedUpdate(str(error)) from None
+
+
+def _skip_any(cursor: Cursor, depth_left: int) -> None:
+    if depth_left < 0:
+        raise LimitExceeded("any_depth_max", cursor.limits.any_depth_max, cursor.limits.any_depth_max + 1)
+    tag = cursor.raw[cursor.pos]
+    cursor.pos += 1
+    if tag == 119:
+        cursor.text()
+    elif tag == 125:
+        _skip_signed(cursor)
+    elif tag == 123 or tag == 122:
+        cursor.skip(8)
+    elif tag == 124:
+        cursor.skip(4)
+    elif tag == 117:
+        for _ in range(cursor.count(1)):
+            _skip_any(cursor, depth_left - 1)
+    elif tag == 118:
+        for _ in range(cursor.count(2)):
+            cursor.text()
+            _skip_any(cursor, depth_left - 1)
+    elif tag == 116:
+        cursor.blob()
+    elif not (120 <= tag <= 121 or 126 <= tag <= 127):
+        raise MalformedUpdate(f"there is no value of tag {tag}")
+
+
+def _skip_signed(cursor: Cursor) -> None:
+    for _ in range(8):
+        byte = cursor.raw[cursor.pos]
+        cursor.pos += 1
+        if byte < 0x80:
+            return
+    raise MalformedUpdate("an integer is longer than eight bytes")
+
+
+def _read_deletes(cursor: Cursor) -> Deletes:
+    deletes: dict[ClientId, list[Range]] = {}
+    for _ in range(cursor.count(3)):
+        client = cursor.uint(CLIENT_MAX)
+        ranges = deletes.setdefault(client, [])
+        for _ in range(cursor.count(2)):
+            clock, length = cursor.uint(), cursor.uint()
+            if length == 0 or clock + length > CLOCK_MAX:
+                raise MalformedUpdate(f"client {client} has a delete range of length {length} at {clock}")
+            ranges.append((clock, clock + length))
+    if len(deletes) > cursor.limits.clients_max:
+        raise LimitExceeded("clients_max", cursor.limits.clients_max, len(deletes))
+    return deletes

@@ -1,0 +1,109 @@
+"""Update bytes from parts of updates: joined, cut or trimmed by slicing, so that no content is ever re-encoded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from crdt_sync.protocol.wire import uint
+from crdt_sync.updates.pieces import EMPTY_UPDATE, Piece, Span
+from crdt_sync.updates.ranges import Range, Ranges
+from crdt_sync.values import ClientId
+
+
+def write_update(sections: Iterable[tuple[Span, bytes]], deletes: Mapping[ClientId, Iterable[Range]]) -> bytes:
+    """One update from sections (a span and its bytes; one per client) and the ranges that it deletes."""
+    parts = [b""]
+    for span, body in sections:
+        parts += (uint(span.structs), uint(span.client), uint(span.clock), body)
+    parts[0] = uint((len(parts) - 1) // 4)
+    parts.append(write_deletes(deletes))
+    return b"".join(parts)
+
+
+def write_deletes(deletes: Mapping[ClientId, Iterable[Range]]) -> bytes:
+    """The delete ranges that close an update."""
+    parts = [uint(len(deletes))]
+    for client, ranges in deletes.items():
+        pairs = [uint(start) + uint(end - start) for start, end in ranges]
+        parts += (uint(client), uint(len(pairs)), *pairs)
+    return b"".join(parts)
+
+
+def join(pieces: Sequence[Piece]) -> Sequence[bytes]:
+    """Join updates, given in an order in which they can be applied, into as few as possible; usually one.
+
+    Linear, unlike yrs' merge_updates. Structs of one client that overlap (a struct that was partly known when it
+    came) can't stand in one section, so they begin another update.
+    """
+    joined: list[bytes] = []
+    batch = _Batch()
+    for piece in pieces:
+        if not batch.takes(piece):
+            joined.append(batch.write())
+            batch = _Batch()
+        batch.add(piece)
+    if not batch.is_empty:
+        joined.append(batch.write())
+    return joined
+
+
+class _Batch:
+    """Updates whose sections continue one another without a hole or an overlap."""
+
+    def __init__(self) -> None:
+        self._sections: dict[ClientId, tuple[Span, list[bytes]]] = {}
+        self._deletes: dict[ClientId, Ranges] = {}
+        self._pieces: list[Piece] = []
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._pieces
+
+    def takes(self, piece: Piece) -> bool:
+        return all(
+            (section := self._sections.get(span.client)) is None or section[0].end_clock == span.clock
+            for span in piece.spans
+        )
+
+    def add(self, piece: Piece) -> None:
+        self._pieces.append(piece)
+        for span in piece.spans:
+            body = piece.raw[span.start : span.end]
+            section = self._sections.get(span.client)
+            if section is None:
+                self._sections[span.client] = span, [body]
+            else:
+                before, bodies = section
+                bodies.append(body)
+                longer = before._replace(end_clock=span.end_clock, structs=before.structs + span.structs)
+                self._sections[span.client] = longer, bodies
+        for client, ranges in piece.deletes.items():
+            known = self._deletes.setdefault(client, Ranges())
+            for start, end in ranges:
+                known.add(start, end)
+
+    def write(self) -> bytes:
+        if len(self._pieces) == 1:
+            return self._pieces[0].raw
+        sections = [(span, b"".join(bodies)) for span, bodies in self._sections.values()]
+        return write_update(sections, self._deletes)
+
+
+def trim(raw: bytes, spans: Sequence[Span], deletes: Mapping[ClientId, Sequence[Range]]) -> Piece:
+    """The update that holds just ``spans`` of ``raw`` and ``deletes``."""
+    if not spans and not deletes:
+        return Piece(EMPTY_UPDATE, (), {})
+    trimmed = write_update([(span, raw[span.start : span.end]) for span in spans], deletes)
+    return Piece(trimmed, _spans_of_sections(spans), deletes)
+
+
+def _spans_of_sections(spans: Sequence[Span]) -> Sequence[Span]:
+    """Where the sections lie in the bytes that :func:`write_update` made of ``spans``."""
+    placed = []
+    pos = len(uint(len(spans)))
+    for span in spans:
+        pos += len(uint(span.structs)) + len(uint(span.client)) + len(uint(span.clock))
+        length = span.end - span.start
+        placed.append(span._replace(start=pos, end=pos + length))
+        pos += length
+    return placed

@@ -1,0 +1,96 @@
+"""What a room already holds: a clock per client and the ranges that are deleted. No content, no Doc."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+
+from crdt_sync.errors import ProtocolError, StoreCorrupted
+from crdt_sync.limits import DEFAULT_LIMITS
+from crdt_sync.protocol import state_vector, wire
+from crdt_sync.updates.decode import Deletes, decode_update
+from crdt_sync.updates.encode import write_deletes
+from crdt_sync.updates.pieces import Piece
+from crdt_sync.updates.ranges import Range, Ranges
+from crdt_sync.values import ClientId, Clock, StateVector
+
+
+class Ledger:
+    """The gate's memory of one document. Moves on only by :meth:`admit`.
+
+    ``remembers`` keeps the admitted updates within reach, so that a second content for a known (client, clock) is
+    noticed; they are the very bytes that the room's tail holds, so it costs a reference each.
+    """
+
+    __slots__ = ("_admitted", "_remembers", "clocks", "deleted")
+
+    def __init__(self, *, remembers: bool = False) -> None:
+        self.clocks: dict[ClientId, Clock] = {}
+        self.deleted: dict[ClientId, Ranges] = {}
+        self._remembers = remembers
+        self._admitted: dict[ClientId, list[tuple[Clock, Clock, bytes]]] = {}
+
+    @property
+    def state(self) -> StateVector:
+        return self.clocks
+
+    def admit(self, piece: Piece) -> None:
+        """Take note of an update that the gate found to be new and ready."""
+        for span in piece.spans:
+            self.clocks[span.client] = span.end_clock
+            if self._remembers:
+                self._admitted.setdefault(span.client, []).append((span.clock, span.end_clock, piece.raw))
+        for client, ranges in piece.deletes.items():
+            known = self.deleted.get(client)
+            if known is None:
+                known = self.deleted[client] = Ranges()
+            for start, end in ranges:
+                known.add(start, end)
+
+    def new_deletes(self, deletes: Deletes) -> dict[ClientId, Sequence[Range]]:
+        """The part of ``deletes`` that is not known yet."""
+        fresh: dict[ClientId, Sequence[Range]] = {}
+        for client, ranges in deletes.items():
+            known = self.deleted.get(client)
+            # A sender may list ranges in any order, overlapping, so they are merged first.
+            merged = list(Ranges(ranges)) if len(ranges) > 1 else ranges
+            missing = merged if known is None else [gap for r in merged for gap in known.missing(*r)]
+            if missing:
+                fresh[client] = missing
+        return fresh
+
+    def admitted(self, client: ClientId, start: Clock, end: Clock) -> Iterator[bytes]:
+        """Remembered updates that hold any of the clocks ``start`` to ``end`` of ``client``."""
+        entries = self._admitted.get(client, [])
+        first = bisect_right(entries, start, key=lambda entry: entry[1])
+        for entry_start, _, raw in entries[first:]:
+            if entry_start >= end:
+                return
+            yield raw
+
+    def forget_admitted(self) -> None:
+        """Let go of remembered updates: a snapshot has taken their place."""
+        self._admitted.clear()
+
+    def encode(self) -> bytes:
+        """As bytes, to be kept beside a snapshot."""
+        return wire.blob(state_vector.encode(self.clocks)) + wire.blob(b"\x00" + write_deletes(self.deleted))
+
+    @classmethod
+    def decode(cls, data: bytes, *, remembers: bool = False) -> Ledger:
+        """The inverse of :meth:`encode`. Raises :class:`StoreCorrupted`: nobody but us writes these bytes."""
+        ledger = cls(remembers=remembers)
+        try:
+            reader = wire.Reader(data)
+            ledger.clocks = state_vector.decode(reader.blob(), wire.UINT_MAX)
+            deletes = decode_update(reader.blob(), DEFAULT_LIMITS).deletes
+            reader.finish()
+        except ProtocolError as error:
+            raise StoreCorrupted(f"a ledger can't be read: {error}") from error
+        ledger.deleted = {client: Ranges(ranges) for client, ranges in deletes.items()}
+        return ledger
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Ledger) and self.clocks == other.clocks and self.deleted == other.deleted
+
+    __hash__ = None  # type: ignore[assignment]  # mutable

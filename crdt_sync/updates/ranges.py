@@ -1,0 +1,58 @@
+"""Sets of clocks as sorted, merged, half-open ranges in one flat list: ``[start, end, start, end, ...]``."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeAlias
+
+Range: TypeAlias = tuple[int, int]
+"""``start <= clock < end``."""
+
+
+class Ranges:
+    """A set of clocks. Adding and subtracting cost a binary search and the ranges that are touched."""
+
+    __slots__ = ("_bounds",)
+
+    def __init__(self, ranges: Iterable[Range] = ()) -> None:
+        self._bounds: list[int] = []
+        for start, end in ranges:
+            self.add(start, end)
+
+    def __iter__(self) -> Iterator[Range]:
+        bounds = self._bounds
+        return iter([(bounds[i], bounds[i + 1]) for i in range(0, len(bounds), 2)])
+
+    def __len__(self) -> int:
+        return len(self._bounds) // 2
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Ranges) and self._bounds == other._bounds
+
+    __hash__ = None  # type: ignore[assignment]  # mutable
+
+    def add(self, start: int, end: int) -> None:
+        """Include ``start`` to ``end``; neighbours that touch are merged."""
+        bounds = self._bounds
+        # An even index lies between two ranges, an odd one inside a range (or at its touching edge).
+        low, high = bisect_left(bounds, start), bisect_right(bounds, end)
+        bounds[low:high] = [start] * (low % 2 == 0) + [end] * (high % 2 == 0)
+
+    def missing(self, start: int, end: int) -> Sequence[Range]:
+        """The parts of ``start`` to ``end`` that are not in the set."""
+        bounds = self._bounds
+        low = bisect_right(bounds, start)
+        if low % 2:
+            if bounds[low] >= end:
+                return ()
+            start = bounds[low]
+            low += 1
+        gaps = []
+        while low < len(bounds) and bounds[low] < end:
+            gaps.append((start, bounds[low]))
+            start = bounds[low + 1]
+            low += 2
+        if start < end:
+            gaps.append((start, end))
+        return gaps
