@@ -27,6 +27,7 @@
     |- DocumentError                 a facade misused in our own process; raised before anything is written
     |  |- InvalidName |- QuantityOutOfRange |- UnknownProduct |- UnknownLocation |- PeriodClosed
     |  |- AlreadyExists |- InvalidValue |- WrongKind |- SchemaTooNew
+    |- ReplicaBroken                 native CRDT code failed: rebuild the replica from its log (retryable)
     |- NotSynced                     a peer could not bring its edits to the relay in the time given (retryable)
 """
 
@@ -246,6 +247,12 @@ class SchemaTooNew(DocumentError):
     """The document asks for a later version of this project to write it."""
 
     code = "schema-too-new"
+
+
+class ReplicaBroken(SyncError):
+    """Native CRDT code failed on this replica. Drop it and rebuild it from its log, which is untouched."""
+
+    code, retryable = "replica-broken", True
 
 
 class NotSynced(SyncError):

@@ -90,3 +90,8 @@ def _signed(cursor: Cursor) -> int:
         value |= (byte & 0x7F) << shift
         shift += 7
     return -value if negative else value
+
+
+def type_of(raw: bytes, content: int) -> int:
+    """Which shared type a struct of kind TYPE holds; ``content`` is where its content begins."""
+    return Cursor(raw, pos=content).uint()

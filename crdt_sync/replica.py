@@ -1,0 +1,230 @@
+"""The only owner of a pycrdt Doc. Peers and scribes hold replicas; the relay's serving process never does.
+
+Everything that comes from elsewhere passes the gate first, because yrs hides content for good when an update
+arrives before what it builds on, and then does not save it either.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from pycrdt import Array, Doc, Map, Text, TransactionEvent, XmlFragment
+
+from crdt_sync.errors import ProtocolError, ReplicaBroken
+from crdt_sync.limits import DEFAULT_LIMITS, Limits
+from crdt_sync.protocol import state_vector
+from crdt_sync.updates.decode import DecodedUpdate, decode_update
+from crdt_sync.updates.gate import Verdict, judge
+from crdt_sync.updates.ledger import Ledger
+from crdt_sync.updates.pieces import EMPTY_UPDATE
+from crdt_sync.updates.roots import RootKind, root_kinds
+from crdt_sync.updates.split import cut
+from crdt_sync.values import StateVector
+
+
+class Write(NamedTuple):
+    """Set ``key`` of the root map ``root``."""
+
+    root: str
+    key: str
+    value: Any
+
+
+class Merged(NamedTuple):
+    """What became of an update that came from elsewhere."""
+
+    fresh: bytes | None
+    """What was new, as the log should keep it."""
+    gap: bool
+    """Something that it builds on is missing here: ask its sender for its state."""
+
+
+class Replica:
+    """One document in memory, under a client id of its own that is never stored and never used again.
+
+    Not for two threads or tasks at once. After :class:`ReplicaBroken` it is of no more use.
+    """
+
+    def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
+        self._limits = limits
+        self._doc: Doc[Any] = Doc()
+        self._ledger = Ledger()
+        self._maps: dict[str, Map[Any]] = {}
+        self._broken = False
+
+    @property
+    def client_id(self) -> int:
+        return self._doc.client_id
+
+    @property
+    def state(self) -> StateVector:
+        return self._ledger.state
+
+    @property
+    def ledger(self) -> Ledger:
+        return self._ledger
+
+    def merge(self, update: bytes, *, whole_state: bool = False) -> Merged:
+        """Take in an update. ``whole_state`` says that the sender can't add to it, so what is ready of it is kept.
+
+        Raises :class:`MalformedUpdate` or :class:`LimitExceeded` (the replica is as before), or
+        :class:`ReplicaBroken`.
+        """
+        decoded = decode_update(update, self._limits)
+        verdict = judge(decoded, self._ledger, self._limits, keep_ready_part=whole_state)
+        if verdict.fresh is None:
+            return Merged(None, verdict.gap)
+        self._apply(decoded, verdict)
+        self._ledger.admit(verdict.fresh)
+        return Merged(verdict.fresh.raw, verdict.gap)
+
+    def _apply(self, decoded: DecodedUpdate, verdict: Verdict) -> None:
+        assert verdict.fresh is not None
+        structs = sum(span.structs for span in verdict.fresh.spans)
+        with self._guarded():
+            if structs <= self._limits.update_part_structs_max:
+                self._doc.apply_update(verdict.fresh.raw)
+                return
+            for part in cut(
+                decoded,
+                verdict.runs,
+                verdict.fresh.deletes,
+                structs_max=self._limits.update_part_structs_max,
+                bytes_max=self._limits.document_bytes_max,
+            ):
+                self._doc.apply_update(part)
+
+    def write(self, writes: Sequence[Write]) -> bytes | None:
+        """Make all ``writes`` in one transaction and return its update; None when there is nothing to write.
+
+        Values must have been checked: what pycrdt can't hold breaks the replica (:class:`ReplicaBroken`).
+        """
+        if not writes:
+            return None
+        made: list[bytes] = []
+
+        def keep(event: TransactionEvent) -> None:
+            made.append(event.update)
+
+        with self._guarded():
+            subscription = self._doc.observe(keep)
+            try:
+                maps = [self._map(write.root) for write in writes]
+                with self._doc.transaction():
+                    for target, write in zip(maps, writes, strict=True):
+                        target[write.key] = write.value
+            finally:
+                self._doc.unobserve(subscription)
+        return self._note_own(made)
+
+    def _note_own(self, made: Sequence[bytes]) -> bytes:
+        if len(made) != 1:
+            self._broken = True
+            raise ReplicaBroken(f"one transaction gave {len(made)} updates")
+        # What we write passes our own gate, so that we never send what another would refuse.
+        verdict = judge(decode_update(made[0], self._limits), self._ledger, self._limits)
+        if verdict.fresh is None or verdict.fresh.raw != made[0]:
+            self._broken = True
+            raise ReplicaBroken("a transaction of our own does not follow from what we hold")
+        self._ledger.admit(verdict.fresh)
+        return made[0]
+
+    def since(self, state: StateVector) -> bytes:
+        """Everything that a holder of ``state`` lacks, as one update. It always repeats all deletes."""
+        with self._guarded():
+            return self._doc.get_update(state_vector.encode(state))
+
+    def parts_since(self, state: StateVector) -> Sequence[bytes]:
+        """The same, cut into parts of which each can be sent in a frame of its own and applied after those before."""
+        update = decode_update(self.since(state), self._limits)
+        base = Ledger()
+        base.clocks.update(state)
+        verdict = judge(update, base, self._limits, keep_ready_part=True)
+        if verdict.fresh is None:
+            return (EMPTY_UPDATE,)
+        if len(update.raw) <= self._limits.update_part_bytes_max:
+            return (verdict.fresh.raw,)
+        parts = cut(
+            update,
+            verdict.runs,
+            verdict.fresh.deletes,
+            structs_max=self._limits.update_structs_max,
+            bytes_max=self._limits.update_part_bytes_max,
+        )
+        return list(parts)
+
+    def snapshot(self) -> bytes:
+        """The whole document as one update."""
+        return self.since({})
+
+    def get(self, root: str, key: str) -> Any:
+        """The value at ``key`` of the root map ``root``, or None. Every number is a float, as JavaScript wrote it."""
+        with self._guarded():
+            return self._map(root).get(key)
+
+    def entries(self, root: str) -> dict[str, Any]:
+        """All of the root map ``root`` as JSON has it: byte strings are lists of numbers, NaN is None."""
+        with self._guarded():
+            # Ten times faster than to_py(), which crosses into Python once a value.
+            text = str(self._map(root))
+        entries: dict[str, Any] = json.loads(text)
+        return entries
+
+    def view(self) -> dict[str, Any]:
+        """The whole document as JSON would have it, root by root, whatever types its writers used."""
+        kinds = root_kinds(decode_update(self.snapshot(), self._limits))
+        with self._guarded():
+            return {name: self._view_of(name, kind) for name, kind in sorted(kinds.items())}
+
+    def _view_of(self, name: str, kind: RootKind) -> Any:
+        match kind:
+            case RootKind.MAP:
+                return self.entries(name)
+            case RootKind.TEXT:
+                return str(self._doc.get(name, type=Text))
+            case RootKind.XML:
+                return str(self._doc.get(name, type=XmlFragment))
+            case RootKind.ARRAY:
+                return json.loads(str(self._doc.get(name, type=Array)))
+
+    def _map(self, root: str) -> Map[Any]:
+        found = self._maps.get(root)
+        if found is None:
+            found = self._maps[root] = self._doc.get(root, type=Map)
+        return found
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Turn every failure of native code, panics included, into :class:`ReplicaBroken`."""
+        if self._broken:
+            raise ReplicaBroken("this replica failed before; rebuild it from its log")
+        try:
+            yield
+        except ProtocolError:
+            raise
+        except BaseException as error:
+            self._broken = True
+            # A panic of yrs derives from BaseException alone; an interrupt must stay one.
+            if isinstance(error, Exception) or type(error).__name__ == "PanicException":
+                raise ReplicaBroken(f"native CRDT code failed: {type(error).__name__}: {error}") from error
+            raise
+
+
+def replay(updates: Sequence[bytes], limits: Limits = DEFAULT_LIMITS) -> Replica:
+    """A fresh replica that holds ``updates``, given in log order. Raises :class:`ReplicaBroken` when one does not fit.
+
+    A log holds only what the gate let through, so a gap in it means that something was lost.
+    """
+    replica = Replica(limits)
+    for number, update in enumerate(updates, 1):
+        if replica.merge(update).gap:
+            raise ReplicaBroken(f"update {number} of the log builds on something that is not in it")
+    return replica
+
+
+def contents(replica: Replica) -> Mapping[str, Any]:
+    """What two replicas with equal content have in common."""
+    return {"state": dict(replica.state), "view": replica.view()}
