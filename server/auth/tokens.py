@@ -1,0 +1,248 @@
+"""JSON Web Tokens: a signed grant in, a :class:`Grant` out.
+
+The token picks nothing but the name of a key: which algorithm a key may be used with was settled when it was loaded.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import secrets
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Any
+
+from joserfc import jws
+from joserfc.errors import JoseError
+from joserfc.jwk import OctKey
+
+from crdt_sync.errors import Forbidden, InvalidName
+from crdt_sync.values import check_tenant
+from server.auth.grants import CredentialRefused, DocumentPattern, Grant, Role
+from server.auth.keys import KeyRing, load_or_create_secret, secret_key
+from server.auth.strict_json import parse_object
+
+TOKEN_BYTES_MAX = 8 << 10
+DOCUMENTS_MAX = 100
+NAME_CHARS_MAX = 256
+HEADER_MEMBERS = frozenset({"alg", "kid", "typ"})
+"""A token that brings more wants something of us: another key (jwk, jku, x5u, x5c), an extension (crit, b64)."""
+EVERY_DOCUMENT = ("*",)
+
+
+class _TrustedAlgorithm(jws.JWSRegistry):
+    """joserfc warns at every EdDSA token, as RFC 9864 renamed it: issuers still send it, and our keys fix its curve."""
+
+    def get_alg(self, name: str) -> Any:
+        return self.algorithms[name]
+
+
+class TokenVerifier:
+    """Turns a token into what it allows. Holds no state: one may serve every connection."""
+
+    def __init__(
+        self,
+        keys: KeyRing,
+        *,
+        issuer: str = "crdt-sync",
+        audience: str = "crdt-sync",
+        ttl_max_s: int = 86_400,
+        leeway_s: float = 5.0,
+        tenants: Collection[str] = (),
+    ) -> None:
+        """``tenants`` are those that the relay serves; empty means every tenant that a token names."""
+        self._keys, self._issuer, self._audience = keys, issuer, audience
+        self._ttl_max_s, self._leeway_s, self._tenants = ttl_max_s, leeway_s, frozenset(tenants)
+
+    def verify(self, token: str, *, now_s: float) -> Grant:
+        """The grant that ``token`` holds at Unix time ``now_s``.
+
+        Raises :class:`CredentialRefused` for a token that does not hold and :class:`Forbidden` for a good one whose
+        tenant is not served here. No message holds a part of the token.
+        """
+        claims = self._signed_claims(token)
+        self._check_origin(claims)
+        expires_at_s = self._check_times(claims, now_s)
+        grant = _grant(claims, expires_at_s)
+        if self._tenants and grant.tenant not in self._tenants:
+            raise Forbidden("the token's tenant is not served here")
+        return grant
+
+    def _signed_claims(self, token: str) -> dict[str, Any]:
+        if len(token) > TOKEN_BYTES_MAX:
+            raise CredentialRefused("malformed", f"a token has at most {TOKEN_BYTES_MAX} bytes")
+        header = _parse_header(token)
+        algorithm, kid = header.get("alg"), header.get("kid")
+        if not isinstance(algorithm, str) or not (kid is None or isinstance(kid, str)):
+            raise CredentialRefused("malformed", "the token's header does not name its algorithm and key as text")
+        if header.get("typ", "JWT") not in ("JWT", "jwt"):
+            raise CredentialRefused("malformed", "the token is of another type than JWT")
+        key = self._keys.find(algorithm, kid)
+        if key is None:
+            raise CredentialRefused("untrusted", "the token is signed with a key or an algorithm that is not trusted")
+        try:
+            signed = jws.deserialize_compact(token, key, registry=_TrustedAlgorithm(algorithms=[algorithm]))
+        except (JoseError, ValueError):
+            # Without the cause: its message may quote what was signed.
+            raise CredentialRefused("untrusted", "the token's signature does not hold") from None
+        try:
+            return parse_object(signed.payload or b"")
+        except ValueError:
+            raise CredentialRefused("malformed", "the token's claims are no unambiguous JSON object") from None
+
+    def _check_origin(self, claims: dict[str, Any]) -> None:
+        audience = claims.get("aud")
+        if claims.get("iss") != self._issuer:
+            raise CredentialRefused("claims", "the token is from another issuer (iss)")
+        if audience != self._audience and not (isinstance(audience, list) and self._audience in audience):
+            raise CredentialRefused("claims", "the token is for another audience (aud)")
+
+    def _check_times(self, claims: dict[str, Any], now_s: float) -> int:
+        issued_at_s, expires_at_s = _seconds(claims, "iat"), _seconds(claims, "exp")
+        if not 0 < expires_at_s - issued_at_s <= self._ttl_max_s:
+            raise CredentialRefused("claims", f"a token must live 1 to {self._ttl_max_s} seconds, from iat to exp")
+        # No leeway here: the grant's connections end at exp, so one that began after it would end at once.
+        if now_s >= expires_at_s:
+            raise CredentialRefused("expired", "the token has expired")
+        starts_at_s = max(issued_at_s, _seconds(claims, "nbf") if "nbf" in claims else issued_at_s)
+        if now_s < starts_at_s - self._leeway_s:
+            raise CredentialRefused("claims", "the token is not valid yet")
+        return expires_at_s
+
+
+class TokenIssuer:
+    """Signs HS256 tokens with the relay's own secret."""
+
+    def __init__(
+        self, secret: bytes, *, issuer: str = "crdt-sync", audience: str = "crdt-sync", ttl_max_s: int = 86_400
+    ) -> None:
+        """Raises ValueError for a secret of fewer than 32 bytes."""
+        key = secret_key(secret)
+        assert isinstance(key.key, OctKey)
+        self._key, self._kid = key.key, key.kid
+        self._issuer, self._audience, self._ttl_max_s = issuer, audience, ttl_max_s
+
+    def issue(  # noqa: PLR0913  a token is its claims
+        self,
+        *,
+        tenant: str,
+        role: str,
+        documents: Iterable[str] = EVERY_DOCUMENT,
+        subject: str,
+        ttl_s: int,
+        now_s: float,
+    ) -> str:
+        """A token that a :class:`TokenVerifier` with the same secret, issuer and audience takes.
+
+        Raises :class:`InvalidName` for a tenant or pattern that is none, ValueError for a role, subject or life
+        that no verifier would take.
+        """
+        patterns = [DocumentPattern.parse(document).text for document in documents]
+        if not 0 < len(patterns) <= DOCUMENTS_MAX:
+            raise ValueError(f"a token names 1 to {DOCUMENTS_MAX} document patterns, not {len(patterns)}")
+        if not 0 < ttl_s <= self._ttl_max_s:
+            raise ValueError(f"a token must live 1 to {self._ttl_max_s} seconds, not {ttl_s}")
+        if not _is_name(subject):
+            raise ValueError(f"a subject must be 1 to {NAME_CHARS_MAX} printable characters")
+        if role not in set(Role):
+            raise ValueError(f"{role!r} is no role: {', '.join(Role)}")
+        claims = {
+            "iss": self._issuer,
+            "aud": self._audience,
+            "sub": subject,
+            "jti": secrets.token_hex(16),
+            "iat": int(now_s),
+            "exp": int(now_s) + ttl_s,
+            "tenant": check_tenant(tenant),
+            "docs": patterns,
+            "role": str(role),
+        }
+        header = {"alg": "HS256", "typ": "JWT", "kid": self._kid}
+        token = jws.serialize_compact(header, json.dumps(claims, separators=(",", ":")), self._key, ["HS256"])
+        if len(token) > TOKEN_BYTES_MAX:
+            raise ValueError(f"the token would have more than {TOKEN_BYTES_MAX} bytes: name fewer patterns")
+        return token
+
+
+def issue_token(  # noqa: PLR0913  the command line's options, one by one
+    secret_file: Path,
+    *,
+    tenant: str,
+    role: str,
+    documents: Iterable[str] = EVERY_DOCUMENT,
+    subject: str = "command-line",
+    ttl_s: int,
+    now_s: float,
+    issuer: str = "crdt-sync",
+    audience: str = "crdt-sync",
+    ttl_max_s: int = 86_400,
+) -> str:
+    """A token signed with the secret in ``secret_file``, which is made when it is missing.
+
+    Raises :class:`SettingsError` for the file, :class:`InvalidName` and ValueError as :meth:`TokenIssuer.issue`.
+    """
+    signer = TokenIssuer(load_or_create_secret(secret_file), issuer=issuer, audience=audience, ttl_max_s=ttl_max_s)
+    return signer.issue(tenant=tenant, role=role, documents=documents, subject=subject, ttl_s=ttl_s, now_s=now_s)
+
+
+def _parse_header(token: str) -> dict[str, Any]:
+    parts = token.split(".")
+    if len(parts) != 3 or not all(parts) or not token.isascii():
+        raise CredentialRefused("malformed", "a token has three parts, all of them filled")
+    try:
+        for part in parts:
+            _check_canonical(part)
+        header = parse_object(base64.urlsafe_b64decode(parts[0] + "=="))
+    except ValueError:
+        # Without the cause: the error of a JSON parser holds all that it read.
+        raise CredentialRefused("malformed", "the token is no base64url with a JSON header") from None
+    if strange := header.keys() - HEADER_MEMBERS:
+        raise CredentialRefused(
+            "malformed", f"the token's header has {len(strange)} members besides alg, kid and typ, and none are taken"
+        )
+    return header
+
+
+def _check_canonical(part: str) -> None:
+    """Two spellings of one signature would be two tokens with one meaning. Raises ValueError."""
+    data = base64.b64decode(part + "=" * (-len(part) % 4), b"-_", validate=True)
+    if base64.urlsafe_b64encode(data).rstrip(b"=") != part.encode("ascii"):
+        raise binascii.Error("not canonical")
+
+
+def _seconds(claims: dict[str, Any], name: str) -> int:
+    value = claims.get(name)
+    # A bool is an int to Python, and 1e30 is a time to many a library.
+    if type(value) is not int or not 0 <= value < 1 << 53:
+        raise CredentialRefused("claims", f"the token must hold {name} as whole seconds")
+    return value
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= NAME_CHARS_MAX and value.isprintable()
+
+
+def _grant(claims: dict[str, Any], expires_at_s: int) -> Grant:
+    for name in ("sub", "jti", "tenant", "role"):
+        if not _is_name(claims.get(name)):
+            raise CredentialRefused("claims", f"the token must hold {name} as printable text")
+    documents = claims.get("docs", list(EVERY_DOCUMENT))
+    if not isinstance(documents, list) or len(documents) > DOCUMENTS_MAX:
+        raise CredentialRefused("claims", f"the token must hold docs as a list of at most {DOCUMENTS_MAX} patterns")
+    if not all(isinstance(document, str) for document in documents):
+        raise CredentialRefused("claims", "the token must hold docs as a list of text")
+    if claims["role"] not in set(Role):
+        raise CredentialRefused("claims", f"the token's role must be one of {', '.join(Role)}")
+    try:
+        return Grant(
+            subject=claims["sub"],
+            tenant=check_tenant(claims["tenant"]),
+            documents=tuple(map(DocumentPattern.parse, documents)),
+            role=Role(claims["role"]),
+            expires_at_s=expires_at_s,
+            token_id=claims["jti"],
+        )
+    except InvalidName:
+        # Without the cause: it quotes the claim.
+        raise CredentialRefused("claims", "the token's tenant or docs are no valid names") from None
