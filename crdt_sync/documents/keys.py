@@ -23,7 +23,7 @@ def nfc(text: str) -> str:
     return text if text.isascii() else normalize("NFC", text)
 
 
-def check_name(what: str, text: str) -> str:
+def check_name(what: str, text: object) -> str:
     """Return a product, location, metric or the like in its one spelling.
 
     Raises :class:`InvalidName` when it is no text, empty, or not encodable (a lone surrogate)."""
@@ -40,7 +40,8 @@ def check_encodable(what: str, text: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise InvalidName(what, text.encode(errors="backslashreplace").decode(), "text without lone surrogates") from error
+        shown = text.encode(errors="backslashreplace").decode()
+        raise InvalidName(what, shown, "text without lone surrogates") from error
 
 
 def comp(text: str) -> str:

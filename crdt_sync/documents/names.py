@@ -49,14 +49,14 @@ def check_period(period: str) -> str:
     """Return a UTC month such as ``2026-11``, or a UTC day such as ``2026-11-20``, unchanged.
 
     Raises :class:`InvalidName`, also for days that no calendar has."""
-    if isinstance(period, str) and _PERIOD.fullmatch(period):
+    if _PERIOD.fullmatch(period):
         year, month, *day = map(int, period.split("-"))
         try:
             date(year, month, day[0] if day else 1)
         except ValueError as error:
             raise InvalidName("period", period, str(error)) from error
         return period
-    raise InvalidName("period", str(period), "a UTC month like 2026-11 or a UTC day like 2026-11-20")
+    raise InvalidName("period", period, "a UTC month like 2026-11 or a UTC day like 2026-11-20")
 
 
 def period_of(at_ms: int) -> str:
@@ -90,7 +90,8 @@ def parse_document(name: str) -> DocumentName:
             return MovementsName(check_period(period))
         case ["metrics", period]:
             return MetricsName(check_period(period))
-    raise WrongKind(f"{name[:80]!r} names neither a catalog nor movements nor metrics")
+        case _:
+            raise WrongKind(f"{name[:80]!r} names neither a catalog nor movements nor metrics")
 
 
 def _moment(at_ms: int) -> datetime:

@@ -41,7 +41,10 @@ def check_value(name: str, value: object) -> Value:
 
     Text, bool, int within ±(2**53 - 1), finite float, None, or a list of these; at most 64 KiB as JSON.
     Money is an int of minor units, an exact decimal is a text. Raises :class:`InvalidValue`."""
-    checked: Value = [_scalar(name, item) for item in value] if isinstance(value, (list, tuple)) else _scalar(name, value)
+    if isinstance(value, (list, tuple)):
+        checked: Value = [_scalar(name, item) for item in value]
+    else:
+        checked = _scalar(name, value)
     size = len(json.dumps(checked, ensure_ascii=False).encode())
     if size > VALUE_BYTES_MAX:
         raise InvalidValue(f"{name}: {size} bytes, at most {VALUE_BYTES_MAX}")
@@ -65,19 +68,22 @@ def read_catalog(entries: Mapping[str, Value]) -> Catalog:
             catalog.faults.append(Fault(ATTRIBUTES, key, "is no key of the form {sku}/{field} or @{location}/{field}"))
             continue
         is_location, name, attribute = parsed
+        fields = found.setdefault((is_location, name), {})
         try:
-            found.setdefault((is_location, name), {})[attribute] = key, read_value(value)
+            fields[attribute] = key, value if attribute == LIFE else read_value(value)
         except InvalidValue:
-            reason = "is a life cycle that this version does not know" if attribute == LIFE else _UNREADABLE
-            catalog.faults.append(Fault(ATTRIBUTES, key, reason))
+            catalog.faults.append(Fault(ATTRIBUTES, key, _UNREADABLE))
     for (is_location, name), fields in found.items():
         catalog.faults.extend(_file(name, fields, catalog.locations if is_location else catalog.products))
     return catalog
 
 
 def same(one: Value, other: Value) -> bool:
-    """Whether two readable values are equal for every peer: 1 is 1.0, but neither is true."""
-    return json.dumps(read_value(one)) == json.dumps(read_value(other))
+    """Whether two values are equal for every peer: 1 is 1.0, neither is true, and nothing equals the unreadable."""
+    try:
+        return json.dumps(read_value(one)) == json.dumps(read_value(other))
+    except InvalidValue:
+        return False
 
 
 def _file(name: str, fields: dict[str, tuple[str, Value]], shelf: dict[str, dict[str, Value]]) -> list[Fault]:
@@ -95,7 +101,9 @@ def _parse_key(key: str) -> tuple[bool, str, str] | None:
     is_location = owner.startswith("@")
     name = uncomp(owner[1:] if is_location else owner)
     known = attribute if attribute == LIFE else uncomp(attribute)
-    return (is_location, name, known) if slash and name is not None and known is not None else None
+    if not slash or name is None or known is None or (known.startswith("$") and attribute != LIFE):
+        return None
+    return is_location, name, known
 
 
 def _scalar(name: str, value: object) -> Value:
@@ -116,7 +124,9 @@ def _scalar(name: str, value: object) -> Value:
             if not isfinite(value):
                 raise InvalidValue(f"{name}: {value} is no finite number")
             return float(value)
-    raise InvalidValue(f"{name}: {type(value).__name__} can't be stored; text, numbers, bool, None or a list of these can")
+        case _:
+            kind = type(value).__name__
+            raise InvalidValue(f"{name}: {kind} can't be stored; text, numbers, bool, None or a list of these can")
 
 
 def _read_scalar(value: Value) -> Value:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, TypeAlias, Union
+from typing import Protocol, TypeAlias
 
 from crdt_sync.errors import DocumentError
 from crdt_sync.values import ClientId
 
-Value: TypeAlias = Union[None, bool, int, float, str, list["Value"], dict[str, "Value"]]
+Value: TypeAlias = bool | int | float | str | list["Value"] | dict[str, "Value"] | None
 """What one map entry holds. Numbers read from a document may come as floats; readers make whole ones ints again."""
 
 

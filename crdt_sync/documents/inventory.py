@@ -1,0 +1,284 @@
+"""Products, locations and stock: the typed face of a catalog and of the movement documents of its periods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+
+from crdt_sync.documents import keys, movements
+from crdt_sync.documents.clock import HybridClock, is_ahead
+from crdt_sync.documents.keys import LIFE, check_name, location_key, product_key
+from crdt_sync.documents.movements import Cell, Movement, StockFold
+from crdt_sync.documents.names import check_period
+from crdt_sync.documents.registers import ACTIVE, Catalog, check_field, check_value, read_catalog, read_value, same
+from crdt_sync.documents.roots import Roots, Value
+from crdt_sync.documents.schema import ATTRIBUTES, MOVEMENTS, PERIODS, Fault, check_writable, meta_faults
+from crdt_sync.errors import (
+    AlreadyExists,
+    InvalidName,
+    InvalidValue,
+    UnknownLocation,
+    UnknownProduct,
+)
+
+REF_BYTES_MAX = 200
+_NO_HISTORY: Mapping[str, Roots] = MappingProxyType({})
+
+
+class InventoryDocument:
+    """One edit's view of a tenant's inventory.
+
+    Reads cover the catalog, the period that is written to, and ``history`` (period to document). Every misuse
+    raises a :class:`~crdt_sync.errors.DocumentError` before anything is written. Make a new one for every edit:
+    that a product exists, or that a period is open, is looked up once."""
+
+    def __init__(
+        self,
+        catalog: Roots,
+        period: str,
+        movements: Roots,
+        history: Mapping[str, Roots] = _NO_HISTORY,
+        *,
+        rid: str,
+        clock: HybridClock,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._catalog = catalog
+        self._period = check_period(period)
+        self._movements = movements
+        self._documents = {**history, period: movements}
+        self._rid = check_name("replica", rid)
+        self._clock = clock
+        self._now_ms = now_ms
+        self._next_sequence = 0
+        self._writable: set[int] = set()
+        self._found: set[str] = set()
+
+    # Catalog
+
+    def add_product(self, sku: str, /, **attributes: object) -> None:
+        """Add a product. Adding it again with attributes that it has already is no error and writes nothing.
+
+        Raises :class:`AlreadyExists` when it is there with others, :class:`InvalidName`, :class:`InvalidValue`."""
+        self._add("product", product_key, sku, attributes)
+
+    def add_location(self, name: str, /, **attributes: object) -> None:
+        """Add a location; as :meth:`add_product`."""
+        self._add("location", location_key, name, attributes)
+
+    def set_attribute(self, sku: str, field: str, value: object) -> None:
+        """Set one attribute of a product; None clears it. Raises :class:`UnknownProduct`, :class:`InvalidValue`."""
+        self._set(self._known_product(sku), product_key, field, value)
+
+    def set_location_attribute(self, name: str, field: str, value: object) -> None:
+        """Set one attribute of a location; None clears it. Raises :class:`UnknownLocation`, :class:`InvalidValue`."""
+        self._set(self._known_location(name), location_key, field, value)
+
+    def attribute(self, sku: str, field: str) -> Value:
+        """One attribute of a product, None where it has none; needs no full read.
+
+        Raises :class:`UnknownProduct`, and :class:`InvalidValue` when a foreign page stored something unreadable."""
+        return read_value(self._catalog.get(ATTRIBUTES, product_key(self._known_product(sku), check_field(field))))
+
+    def product(self, sku: str) -> dict[str, Value]:
+        """All attributes of a product. A full read of the catalog. Raises :class:`UnknownProduct`."""
+        return self.products().get(self._known_product(sku), {})
+
+    def products(self) -> dict[str, dict[str, Value]]:
+        """All products with their attributes. Whole numbers are ints, whoever wrote them."""
+        return self._read_catalog().products
+
+    def locations(self) -> dict[str, dict[str, Value]]:
+        """All locations with their attributes."""
+        return self._read_catalog().locations
+
+    # Movements
+
+    def receive(self, sku: str, quantity: int, *, at: str, ref: str | None = None) -> str:
+        """Goods came in from outside. Returns the movement's id.
+
+        Like all that move stock it raises :class:`UnknownProduct`, :class:`UnknownLocation`,
+        :class:`QuantityOutOfRange`, :class:`PeriodClosed`, :class:`SchemaTooNew` and :class:`InvalidName`."""
+        return self._record(movements.RECEIVE, sku, at, movements.check_quantity(quantity), ref)
+
+    def sell(self, sku: str, quantity: int, *, at: str, ref: str | None = None) -> str:
+        """Goods were sold. Stock may go below zero: what was sold was sold. Returns the movement's id."""
+        return self._record(movements.SALE, sku, at, movements.check_quantity(quantity), ref)
+
+    def adjust(self, sku: str, delta: int, *, at: str, ref: str | None = None) -> str:
+        """Correct the stock by a signed quantity: breakage, finds, returns. Returns the movement's id."""
+        return self._record(movements.ADJUST, sku, at, movements.check_delta(delta), ref)
+
+    def transfer(self, sku: str, quantity: int, *, source: str, to: str, ref: str | None = None) -> tuple[str, str]:
+        """Move goods between locations at once: a shipment and its arrival in one edit. Returns both ids."""
+        destination = self._known_location(to)
+        shipment = self.ship(sku, quantity, source=source, to=destination, ref=ref)
+        return shipment, self._record(movements.ARRIVE, sku, destination, quantity, shipment)
+
+    def ship(self, sku: str, quantity: int, *, source: str, to: str, ref: str | None = None) -> str:
+        """Send goods off to another location; until they arrive they are in no stock. Returns the shipment's id.
+
+        Raises :class:`InvalidValue` when source and destination are one."""
+        destination = self._known_location(to)
+        if destination == self._known_location(source):
+            raise InvalidValue(f"goods can't be sent from {source!r} to itself")
+        return self._record(movements.SHIP, sku, source, movements.check_quantity(quantity), ref, {"to": destination})
+
+    def arrive(self, shipment: str) -> str:
+        """Book a shipment in at its destination. Booked twice, by whomever, it counts once. Returns the movement's id.
+
+        Raises :class:`InvalidName` when no document here holds this shipment."""
+        sent = self.find(check_name("shipment", shipment))
+        if sent is None or sent.destination is None:
+            raise InvalidName("shipment", shipment, "the id of a shipment in this period or its history")
+        return self._record(movements.ARRIVE, sent.sku, sent.destination, sent.quantity, shipment)
+
+    def find(self, mid: str) -> Movement | None:
+        """One movement by its id, without a full read."""
+        for period, document in self._documents.items():
+            movement = movements.read_movement(period, mid, document.get(MOVEMENTS, mid))
+            if movement is not None:
+                return movement
+        return None
+
+    def movements(self, sku: str | None = None, *, at: str | None = None) -> Iterator[Movement]:
+        """The readable movements, of one product or location if named, in the one order that all peers agree on."""
+        wanted = [
+            movement
+            for period, document in self._documents.items()
+            for movement in movements.read_movements(period, document.entries(MOVEMENTS))
+            if (sku is None or movement.sku == keys.nfc(sku)) and (at is None or movement.location == keys.nfc(at))
+        ]
+        return iter(sorted(wanted, key=lambda movement: (movement.stamp, movement.mid, movement.period)))
+
+    def refs(self) -> set[str]:
+        """The references that callers gave, so that a restarted program can skip what it recorded already."""
+        return {m.ref for m in self._all_movements() if m.ref is not None and m.kind != movements.ARRIVE}
+
+    def in_transit(self) -> list[Movement]:
+        """Shipments that nobody has booked in yet."""
+        everything = list(self._all_movements())
+        arrived = {movement.ref for movement in everything if movement.kind == movements.ARRIVE}
+        return [m for m in everything if m.kind == movements.SHIP and m.mid not in arrived]
+
+    # Stock
+
+    def stock(self, sku: str, at: str) -> int:
+        """How many of a product are at a location; 0 where nothing ever moved. Folds the whole log: for many
+        cells take :meth:`stock_table` once."""
+        return self.stock_table().get((keys.nfc(sku), keys.nfc(at)), 0)
+
+    def stock_table(self) -> dict[Cell, int]:
+        """Stock of every (product, location) that anything ever moved in, in one pass."""
+        return self._fold().table()
+
+    def orphans(self) -> dict[Cell, int]:
+        """The part of the stock table whose product or location is not in the catalog (yet)."""
+        catalog = self._read_catalog()
+        return {
+            (sku, location): quantity
+            for (sku, location), quantity in self.stock_table().items()
+            if sku not in catalog.products or location not in catalog.locations
+        }
+
+    def unknown_kinds(self) -> dict[str, int]:
+        """Kinds of movements that this version does not count, with how many there are: written by a later one."""
+        return dict(self._fold().unknown)
+
+    def faults(self) -> list[Fault]:
+        """Every entry that was skipped as unreadable, and movements stamped by a clock that runs ahead."""
+        faults = [*self._read_catalog().faults, *meta_faults(self._catalog), *self._fold().faults]
+        for document in self._documents.values():
+            faults += meta_faults(document)
+        now_ms = self._now_ms()
+        faults += [
+            Fault(MOVEMENTS, m.mid, "is stamped by a clock that runs more than 60 s ahead")
+            for m in self._all_movements()
+            if is_ahead(m.stamp, now_ms)
+        ]
+        return sorted(faults)
+
+    # Inside
+
+    def _record(
+        self, kind: str, sku: str, at: str, quantity: int, ref: str | None, ext: Mapping[str, Value] | None = None
+    ) -> str:
+        product, location = self._known_product(sku), self._known_location(at)
+        reference = None if ref is None else _check_ref(ref)
+        self._check_writable(self._movements)
+        # A newcomer learns from the catalog which movement documents there are; equal concurrent notes are harmless.
+        noted = self._catalog.get(PERIODS, self._period) is not None
+        if not noted:
+            self._check_writable(self._catalog)
+        stamp = self._clock.tick(self._now_ms())
+        self._next_sequence = movements.next_sequence(self._movements, self._next_sequence)
+        mid = keys.movement_id(self._movements.client_id, self._next_sequence)
+        movement = Movement(
+            self._period, mid, kind, product, location, quantity, self._rid, stamp, reference, ext or {}
+        )
+        if not noted:
+            self._catalog.put(PERIODS, self._period, 1)
+        self._movements.put(MOVEMENTS, mid, movement.layout())
+        return mid
+
+    def _add(self, what: str, key: Callable[[str, str], str], name: str, attributes: Mapping[str, object]) -> None:
+        checked = check_name(what, name)
+        fields = {check_field(field): check_value(field, value) for field, value in attributes.items()}
+        values = {key(checked, field): value for field, value in fields.items()}
+        life = key(checked, LIFE)
+        self._check_writable(self._catalog)
+        present = self._catalog.get(ATTRIBUTES, life)
+        if present == ACTIVE and all(same(self._catalog.get(ATTRIBUTES, k), v) for k, v in values.items()):
+            return
+        if present is not None:
+            raise AlreadyExists(f"{what} {checked!r} is in the catalog already, with other content")
+        for field_key, value in {life: ACTIVE, **values}.items():
+            self._catalog.put(ATTRIBUTES, field_key, value)
+
+    def _set(self, name: str, key: Callable[[str, str], str], field: str, value: object) -> None:
+        checked_key = key(name, check_field(field))
+        checked_value = check_value(field, value)
+        self._check_writable(self._catalog)
+        self._catalog.put(ATTRIBUTES, checked_key, checked_value)
+
+    def _known_product(self, sku: str) -> str:
+        checked = check_name("product", sku)
+        if not self._is_active(product_key(checked, LIFE)):
+            raise UnknownProduct(f"the catalog has no product {checked!r}")
+        return checked
+
+    def _known_location(self, name: str) -> str:
+        checked = check_name("location", name)
+        if not self._is_active(location_key(checked, LIFE)):
+            raise UnknownLocation(f"the catalog has no location {checked!r}")
+        return checked
+
+    def _is_active(self, life: str) -> bool:
+        if life not in self._found and self._catalog.get(ATTRIBUTES, life) == ACTIVE:
+            self._found.add(life)
+        return life in self._found
+
+    def _check_writable(self, document: Roots) -> None:
+        if id(document) not in self._writable:
+            check_writable(document)
+            self._writable.add(id(document))
+
+    def _read_catalog(self) -> Catalog:
+        return read_catalog(self._catalog.entries(ATTRIBUTES))
+
+    def _all_movements(self) -> Iterator[Movement]:
+        for period, document in self._documents.items():
+            yield from movements.read_movements(period, document.entries(MOVEMENTS))
+
+    def _fold(self) -> StockFold:
+        fold = StockFold()
+        for document in self._documents.values():
+            fold.add(document.entries(MOVEMENTS))
+        return fold
+
+
+def _check_ref(ref: str) -> str:
+    checked = check_name("reference", ref)
+    if len(checked.encode()) > REF_BYTES_MAX:
+        raise InvalidName("reference", checked, f"at most {REF_BYTES_MAX} bytes")
+    return checked
