@@ -47,7 +47,7 @@ def read_credential(headers: Iterable[tuple[bytes, bytes]], query_string: bytes)
         *_from_query(query_string),
     }
     if not found:
-        raise CredentialRefused("missing", "no token: send it as a bearer token, a subprotocol or a query parameter")
+        raise CredentialRefused("missing", "no token: send one in the Authorization header, a subprotocol or the query")
     if len(found) > 1:
         _refuse("the request shows two different credentials")
     kind, secret = found.pop()

@@ -123,7 +123,7 @@ class TokenIssuer:
         self._key, self._kid = key.key, key.kid
         self._issuer, self._audience, self._ttl_max_s = issuer, audience, ttl_max_s
 
-    def issue(  # noqa: PLR0913  a token is its claims
+    def issue(
         self,
         *,
         tenant: str,
