@@ -1,0 +1,66 @@
+# Every target works from a fresh clone: what it needs is installed into .venv and tests/interop/node, once.
+.DEFAULT_GOAL := help
+.PHONY: help run test check types floors style test-only simulate simulator bench replay system clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+NODE := tests/interop/node
+SEED ?= 1
+DATA ?= $(or $(CRDT_SYNC_DATA),../shared/data)
+PYTEST := -m pytest -q -n auto --maxprocesses=4 --dist worksteal
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+run: .venv/.installed ## Start a relay on this machine; more options with ARGS="--port 9000"
+	@$(BIN)/crdt-sync serve $(ARGS)
+
+test: system check test-only simulator ## Install everything, then run every check and every test
+	@echo "== all green"
+
+check: style types floors ## Format, lint, types and import floors, without tests
+
+style: .venv/.equipped
+	@echo "== ruff" && $(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: .venv/.equipped
+	@echo "== mypy" && $(BIN)/mypy
+
+floors: .venv/.equipped
+	@echo "== import floors" && $(BIN)/lint-imports --no-cache --no-logo
+
+test-only: .venv/.equipped $(NODE)/.installed ## Run all tests but the simulator, with coverage; narrow with ARGS="-k wire"
+	@echo "== tests" && $(BIN)/coverage erase && $(BIN)/coverage run $(PYTEST) --ignore=tests/simulation tests $(ARGS)
+	@echo "== coverage" && $(BIN)/coverage combine --quiet && $(BIN)/coverage report
+
+# Without coverage: it would triple the time of the one suite whose worth is the number of seeds it gets through.
+simulator: .venv/.equipped ## Run the simulator's tests
+	@echo "== simulator" && $(BIN)/python $(PYTEST) tests/simulation
+
+simulate: .venv/.equipped ## Replay one simulated world and print what happened: make simulate SEED=7
+	@$(BIN)/python -m tests.simulation --seed $(SEED) $(ARGS)
+
+bench: .venv/.equipped ## Run the benchmarks and print their tables
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+replay: .venv/.installed ## Send the retail data set through peers and a relay, and compare the sums
+	@$(BIN)/crdt-sync replay retail --data $(DATA)/online_retail.csv.gz --peers 8 --relay embedded $(ARGS)
+
+clean: ## Remove what the targets above have installed or written (documents stay)
+	rm -rf .venv $(NODE)/node_modules $(NODE)/.installed .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache dist
+
+system:
+	@.ci/system-packages $(PYTHON)
+
+.venv/.installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+.venv/.equipped: .venv/.installed
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $@
+
+# Without npm the tests that need Node skip and say so; with CI=true they fail.
+$(NODE)/.installed: $(NODE)/package-lock.json
+	@if command -v npm >/dev/null; then cd $(NODE) && npm ci --loglevel=error && touch .installed; fi
