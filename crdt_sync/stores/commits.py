@@ -1,0 +1,147 @@
+"""What waits to be written, and how one transaction writes all of it."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias, assert_never
+
+from crdt_sync.stores.migrations import write_meta
+from crdt_sync.stores.seals import Head, Seal
+from crdt_sync.stores.update_log import Record, Snapshot
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Append:
+    document: str
+    records: tuple[Record, ...]
+    done: asyncio.Future[int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mark:
+    document: str
+    name: str
+    value: int
+    done: asyncio.Future[int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Compaction:
+    document: str
+    snapshot: Snapshot
+    link: bytes
+    """The hash chain at ``snapshot.through``."""
+    anchor: int
+    """The log from here up to ``snapshot.through`` was found sound: what falls back falls back to here."""
+    done: asyncio.Future[int]
+
+
+Job: TypeAlias = Append | Mark | Compaction
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What one transaction changed."""
+
+    heads: Mapping[str, Head]
+    last_seqs: Sequence[int]
+    """For each job, its document's last sequence number right after it."""
+
+
+class Batch:
+    """Plans the rows of one transaction from the heads as they are, then writes them. Runs in the writer's thread.
+
+    It changes nothing outside of itself and the database, so a batch that fails leaves no trace."""
+
+    def __init__(self, heads: Mapping[str, Head], seal: Seal) -> None:
+        self._before, self._seal = heads, seal
+        self._heads: dict[str, Head] = {}
+        self._new_documents = 0
+        self._records: list[tuple[int, int, str, int, bytes, bytes]] = []
+        self._compactions: list[tuple[Head, Compaction]] = []
+
+    def plan(self, job: Job) -> int:
+        """Take one job in; returns the last sequence number of its document after it."""
+        head = self._head(job.document)
+        match job:
+            case Append():
+                head = self._append(head, job.records)
+            case Mark():
+                head = replace(head, marks={**head.marks, job.name: job.value})
+            case Compaction():
+                # A snapshot at the same place replaces the current one, and the one before it stays.
+                previous = job.anchor if job.anchor < job.snapshot.through else head.previous
+                head = replace(head, snapshot=job.snapshot.through, previous=previous)
+                self._compactions.append((head, job))
+            case _:
+                assert_never(job)
+        self._heads[job.document] = head
+        return head.last_seq
+
+    def write(self, connection: sqlite3.Connection) -> Mapping[str, Head]:
+        """Commit everything planned in one transaction and return the new heads; on an error nothing was changed."""
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            connection.executemany(
+                "INSERT INTO heads VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
+                " last_seq = excluded.last_seq, link = excluded.link, snapshot = excluded.snapshot,"
+                " previous = excluded.previous, marks = excluded.marks, seal = excluded.seal",
+                map(self._head_row, self._heads.values()),
+            )
+            if self._new_documents:
+                documents = len(self._before) + self._new_documents
+                write_meta(connection, self._seal, "documents", str(documents))
+            connection.executemany("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?)", self._records)
+            for head, compaction in self._compactions:
+                self._compact(connection, head, compaction)
+            connection.execute("COMMIT")
+        except BaseException:
+            # Some errors (disk full) have rolled back already.
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        return self._heads
+
+    def _head(self, document: str) -> Head:
+        if head := self._heads.get(document) or self._before.get(document):
+            return head
+        # Documents are never removed, so their numbers are dense.
+        self._new_documents += 1
+        number = len(self._before) + self._new_documents
+        return Head(number, document, 0, self._seal.genesis(document))
+
+    def _append(self, head: Head, records: Sequence[Record]) -> Head:
+        document, link, seq = head.name.encode(), head.link, head.last_seq
+        for record in records:
+            seq += 1
+            link = self._seal.record(link, document, seq, record.author.encode(), record.at_ms, record.update)
+            self._records.append((head.id, seq, record.author, record.at_ms, record.update, link))
+        return replace(head, last_seq=seq, link=link)
+
+    def _head_row(self, head: Head) -> tuple[int, str, int, bytes, int, int, str, bytes]:
+        seal = self._seal.head(head)
+        marks = head.marks_text()
+        return (head.id, head.name, head.last_seq, head.link, head.snapshot, head.previous, marks, seal)
+
+    def _compact(self, connection: sqlite3.Connection, head: Head, compaction: Compaction) -> None:
+        snapshot, link = compaction.snapshot, compaction.link
+        seal = self._seal.snapshot(head.name, snapshot, link)
+        connection.execute(
+            "INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?, ?)",
+            (head.id, snapshot.through, snapshot.state, snapshot.ledger, link, seal),
+        )
+        connection.execute(
+            "DELETE FROM snapshots WHERE document = ? AND through NOT IN (?, ?)",
+            (head.id, snapshot.through, head.previous),
+        )
+        connection.execute("DELETE FROM records WHERE document = ? AND seq <= ?", (head.id, head.previous))
+
+
+def commit(connection: sqlite3.Connection, jobs: Sequence[Job], heads: Mapping[str, Head], seal: Seal) -> Committed:
+    """Write all ``jobs`` in one transaction."""
+    batch = Batch(heads, seal)
+    last_seqs = [batch.plan(job) for job in jobs]
+    return Committed(batch.write(connection), last_seqs)

@@ -1,0 +1,123 @@
+"""A store without a disk: for tests, simulations and throw-away peers. Its "durable" lasts as long as its block."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from crdt_sync.errors import StoreError, StoreUnavailable
+from crdt_sync.stores.update_log import (
+    Figures,
+    Loaded,
+    Progress,
+    Record,
+    Snapshot,
+    check_integer,
+    check_records,
+    check_snapshot,
+    check_text,
+)
+
+
+@dataclass(slots=True)
+class Shelf:
+    """What a memory store keeps of one document."""
+
+    records: dict[int, Record] = field(default_factory=dict)
+    last_seq: int = 0
+    current: Snapshot | None = None
+    previous: Snapshot | None = None
+    marks: dict[str, int] = field(default_factory=dict)
+
+
+class MemoryStore:
+    """Documents' logs in memory; see :class:`~crdt_sync.stores.update_log.Store`."""
+
+    def __init__(self) -> None:
+        self.identity = uuid.uuid4().hex
+        self.failure: StoreError | None = None
+        self._shelves: dict[str, Shelf] = {}
+
+    def log(self, document: str) -> MemoryLog:
+        return MemoryLog(self, check_text("document", document))
+
+    async def documents(self) -> Sequence[str]:
+        self._refuse_if_closed()
+        return sorted(self._shelves)
+
+    async def figures(self, document: str) -> Figures:
+        shelf = self.shelf(document)
+        snapshots = [snapshot for snapshot in (shelf.previous, shelf.current) if snapshot]
+        return Figures(
+            last_seq=shelf.last_seq,
+            records=len(shelf.records),
+            record_bytes=sum(len(record.update) for record in shelf.records.values()),
+            snapshots=len(snapshots),
+            snapshot_bytes=sum(len(snapshot.state) + len(snapshot.ledger) for snapshot in snapshots),
+        )
+
+    async def verify(self, document: str, *, progress: Progress | None = None) -> Figures:
+        """Memory has no rows that could rot: counts, and reports that all was read."""
+        figures = await self.figures(document)
+        if progress:
+            progress(figures.records, figures.records)
+        return figures
+
+    def shelf(self, document: str, *, create: bool = False) -> Shelf:
+        """The document's shelf; one that was never written is empty, and stays unlisted unless ``create``."""
+        self._refuse_if_closed()
+        return self._shelves.setdefault(document, Shelf()) if create else self._shelves.get(document, Shelf())
+
+    def close(self) -> None:
+        self.failure = StoreUnavailable("the memory store is closed")
+        self._shelves.clear()
+
+    def _refuse_if_closed(self) -> None:
+        if self.failure:
+            raise StoreUnavailable(str(self.failure))
+
+
+class MemoryLog:
+    """One document's log; see :class:`~crdt_sync.stores.update_log.UpdateLog` for the rules."""
+
+    def __init__(self, store: MemoryStore, document: str) -> None:
+        self._store, self._document = store, document
+
+    async def load(self) -> Loaded:
+        shelf = self._store.shelf(self._document)
+        through = shelf.current.through if shelf.current else 0
+        tail = tuple(shelf.records[seq] for seq in range(through + 1, shelf.last_seq + 1))
+        return Loaded(snapshot=shelf.current, tail=tail, marks=dict(shelf.marks))
+
+    async def append(self, records: Sequence[Record]) -> int:
+        checked = check_records(records)
+        shelf = self._store.shelf(self._document, create=bool(checked))
+        shelf.records.update(enumerate(checked, start=shelf.last_seq + 1))
+        shelf.last_seq += len(checked)
+        return shelf.last_seq
+
+    async def compact(self, snapshot: Snapshot) -> None:
+        shelf = self._store.shelf(self._document)
+        current = shelf.current.through if shelf.current else 0
+        check_snapshot(snapshot, current=current, last_seq=shelf.last_seq)
+        if snapshot.through > current:
+            shelf.previous = shelf.current
+            shelf.records = {seq: record for seq, record in shelf.records.items() if seq > current}
+        shelf.current = snapshot
+
+    async def mark(self, name: str, value: int) -> None:
+        check_text("mark", name)
+        check_integer("mark", value)
+        self._store.shelf(self._document, create=True).marks[name] = value
+
+
+@asynccontextmanager
+async def open_memory_store() -> AsyncIterator[MemoryStore]:
+    """A fresh, empty store; everything in it is gone when the block ends."""
+    store = MemoryStore()
+    try:
+        yield store
+    finally:
+        store.close()
