@@ -10,7 +10,7 @@ from crdt_sync.values import ClientId, StateVector
 
 @dataclass(frozen=True, slots=True)
 class StateRequest:
-    """"This is what I hold; send me what I lack." Also how a member joins a document."""
+    """Says what its sender holds and asks for what it lacks. Also how a member joins a document."""
 
     state: StateVector
 
@@ -47,7 +47,7 @@ class Presence:
 
 @dataclass(frozen=True, slots=True)
 class PresenceRequest:
-    """"Who is here?" Answered with a :class:`Presence` of everyone."""
+    """Asks who is here. Answered with a :class:`Presence` of everyone."""
 
 
 @dataclass(frozen=True, slots=True)

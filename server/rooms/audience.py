@@ -1,0 +1,98 @@
+"""Who is in a room, and telling them: each broadcast is encoded once a dialect, the same bytes go to every outbox."""
+
+from __future__ import annotations
+
+import structlog
+
+from crdt_sync.errors import SyncError
+from crdt_sync.values import RoomId
+from server.rooms.inbox import Inbox
+from server.rooms.member import Member
+from server.rooms.room import Broadcast, Drained, Listens, Reply, Turn
+from server.telemetry.meters import Meters
+
+log = structlog.get_logger(__name__)
+
+
+class Audience:
+    """The members of one room, as its host sees them."""
+
+    def __init__(self, room_id: RoomId, seq: int, inbox: Inbox, meters: Meters) -> None:
+        self._room_id = room_id
+        self._inbox = inbox
+        self._meters = meters
+        self._members: dict[int, Member] = {}
+        self._told_seq = seq
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def add(self, member: Member) -> None:
+        self._members[member.id] = member
+        self._meters.members.inc()
+
+    def remove(self, member: Member) -> bool:
+        if self._members.pop(member.id, None) is None:
+            return False
+        self._meters.members.dec()
+        return True
+
+    def end(self, reason: SyncError) -> None:
+        """Close everybody's connection for ``reason``."""
+        for member in list(self._members.values()):
+            member.outbox.end(reason)
+            self.remove(member)
+
+    def deliver(self, turn: Turn) -> None:
+        """Queue what a turn has to tell, in its order. Never waits: whoever is full is shed."""
+        for delivery in turn.deliveries:
+            match delivery:
+                case Broadcast():
+                    self._broadcast(delivery)
+                case Reply():
+                    self._reply(delivery)
+                case Listens(member_id):
+                    if (member := self._members.get(member_id)) is not None:
+                        member.listens, member.was_shed = True, False
+        for member_id, error in turn.expelled:
+            if (member := self._members.get(member_id)) is not None:
+                self._meters.updates_refused.labels(reason=error.code).inc()
+                log.warning("member expelled", room=str(self._room_id), author=member.author, error=str(error))
+                member.outbox.end(error)
+
+    def _broadcast(self, broadcast: Broadcast) -> None:
+        frames: dict[str, bytes | None] = {}
+        for member in self._members.values():
+            if member.id == broadcast.excluded or not member.listens:
+                continue
+            if member.outbox.is_full:
+                self._shed(member)
+                continue
+            name = member.dialect.name
+            if name not in frames:
+                frames[name] = member.dialect.encode(self._room_id.document, broadcast.message)
+            if (frame := frames[name]) is not None:
+                member.outbox.put(frame)
+        if broadcast.seq is not None:
+            self._told_seq = broadcast.seq
+
+    def _reply(self, reply: Reply) -> None:
+        member = self._members.get(reply.member)
+        if member is None:
+            return
+        if not reply.essential:
+            if member.was_shed:
+                return
+            if member.outbox.is_full:
+                self._shed(member)
+                return
+        frame = member.dialect.encode(self._room_id.document, reply.message)
+        if frame is not None:
+            member.outbox.put(frame)
+
+    def _shed(self, member: Member) -> None:
+        """Stop telling a member that does not read; once it has read what is queued, the room brings it up to date."""
+        member.listens, member.was_shed = False, True
+        told = self._told_seq
+        self._meters.members_shed.inc()
+        member.outbox.when_drained(lambda: self._inbox.post(Drained(member.id, told)))

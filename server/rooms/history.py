@@ -1,0 +1,115 @@
+"""What a room knows of its document: the latest snapshot, the log after it, and the ledger of both. Pure; no Doc."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from itertools import islice
+
+from crdt_sync.errors import ProtocolError, StoreCorrupted
+from crdt_sync.limits import Limits
+from crdt_sync.protocol.messages import Message, NewUpdate, StateReply
+from crdt_sync.updates.decode import decode_update
+from crdt_sync.updates.encode import join, write_update
+from crdt_sync.updates.gate import judge
+from crdt_sync.updates.ledger import Ledger
+from crdt_sync.updates.pieces import EMPTY_UPDATE, Piece
+from crdt_sync.values import ClientId, Clock, StateVector
+
+
+class History:
+    """Snapshot, tail and ledger. ``seq`` numbers updates from 1 as the log does."""
+
+    def __init__(self, snapshot: bytes, through: int, ledger: Ledger) -> None:
+        self._snapshot = snapshot
+        self._through = through
+        self._snapshot_state: dict[ClientId, Clock] = dict(ledger.clocks)
+        self._tail: deque[Piece] = deque()
+        self.tail_bytes = 0
+        self.ledger = ledger
+
+    @classmethod
+    def load(
+        cls, snapshot: bytes, through: int, ledger: bytes, tail: Sequence[bytes], limits: Limits, *, document: str
+    ) -> History:
+        """Rebuild from the store. Raises :class:`StoreCorrupted` when the log does not follow from the snapshot."""
+        history = cls(snapshot, through, Ledger.decode(ledger, remembers=True) if ledger else Ledger(remembers=True))
+        for update in tail:
+            seq = history.seq + 1
+            try:
+                verdict = judge(decode_update(update, limits), history.ledger, limits)
+            except ProtocolError as error:
+                raise StoreCorrupted(f"update {seq} of {document} does not pass the gate: {error}") from error
+            if verdict.fresh is None or verdict.gap:
+                raise StoreCorrupted(f"update {seq} of {document} does not follow from the log before it")
+            history.add(verdict.fresh)
+        return history
+
+    @property
+    def seq(self) -> int:
+        """Number of the last update."""
+        return self._through + len(self._tail)
+
+    @property
+    def snapshot(self) -> bytes:
+        return self._snapshot
+
+    @property
+    def tail_length(self) -> int:
+        return len(self._tail)
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self._snapshot) + self.tail_bytes
+
+    def tail(self) -> Sequence[bytes]:
+        """The updates after the snapshot."""
+        return [piece.raw for piece in self._tail]
+
+    def add(self, piece: Piece) -> int:
+        """Take in an update that the gate found to be fresh; return its number."""
+        self.ledger.admit(piece)
+        self._tail.append(piece)
+        self.tail_bytes += len(piece.raw)
+        return self.seq
+
+    def answer(self, state: StateVector) -> Sequence[Message]:
+        """All that a holder of ``state`` lacks. The last message is a :class:`StateReply`, so "synced" is true."""
+        if self._covers_snapshot(state):
+            lacking = [piece for piece in self._tail if not _is_covered(piece, state)]
+            # A state vector says nothing about deletes, so all of them are said again.
+            deletes = [write_update((), self.ledger.deleted)] if self.ledger.deleted else []
+            return _as_messages([*join(lacking), *deletes])
+        return _as_messages([self._snapshot, *join(list(self._tail))])
+
+    def after(self, seq: int) -> Sequence[Message]:
+        """All that came after update ``seq``."""
+        if seq < self._through:
+            return self.answer({})
+        return _as_messages(join(list(islice(self._tail, seq - self._through, None))))
+
+    def compact(self, snapshot: bytes, through: int) -> None:
+        """Let ``snapshot`` stand for the updates up to ``through``."""
+        self._snapshot = snapshot
+        for _ in range(through - self._through):
+            piece = self._tail.popleft()
+            self.tail_bytes -= len(piece.raw)
+            for span in piece.spans:
+                self._snapshot_state[span.client] = span.end_clock
+        self._through = through
+        self.ledger.forget_admitted(list(self._tail))
+
+    def _covers_snapshot(self, state: StateVector) -> bool:
+        return all(state.get(client, 0) >= clock for client, clock in self._snapshot_state.items())
+
+
+def _is_covered(piece: Piece, state: StateVector) -> bool:
+    return all(state.get(span.client, 0) >= span.end_clock for span in piece.spans)
+
+
+def _as_messages(updates: Sequence[bytes]) -> Sequence[Message]:
+    found = [update for update in updates if update and update != EMPTY_UPDATE]
+    if not found:
+        return (StateReply(EMPTY_UPDATE),)
+    *parts, last = found
+    return (*map(NewUpdate, parts), StateReply(last))

@@ -1,0 +1,191 @@
+"""The loop of one open room: drain the inbox, let the room decide, append, and only then deliver."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from crdt_sync.errors import RoomClosing, ScribeError, StoreError, SyncError
+from crdt_sync.limits import Limits
+from crdt_sync.stores.update_log import Record, Snapshot, UpdateLog
+from crdt_sync.values import RoomId
+from server.rooms.audience import Audience
+from server.rooms.inbox import Inbox
+from server.rooms.member import Member
+from server.rooms.room import Arrived, Compacted, Departed, Envelope, Room, Said, Turn
+from server.scribes import Scribes
+from server.telemetry.meters import Meters
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CompactionRule:
+    """A log is compacted when it has ``records_max`` records, or ``bytes_min`` and ``ratio`` times its snapshot."""
+
+    records_max: int
+    bytes_min: int
+    ratio: float
+
+    def wants(self, records: int, tail_bytes: int, snapshot_bytes: int) -> bool:
+        return records >= self.records_max or tail_bytes >= max(self.bytes_min, self.ratio * snapshot_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class HostParts:
+    """What every host of a relay shares."""
+
+    limits: Limits
+    compaction: CompactionRule
+    scribes: Scribes
+    meters: Meters
+
+
+class Host:
+    """Runs a :class:`Room`. A failure of its store ends it: members reconnect, the log is the truth."""
+
+    def __init__(self, room_id: RoomId, room: Room, update_log: UpdateLog, parts: HostParts) -> None:
+        self.room_id = room_id
+        self._room = room
+        self._log = update_log
+        self._parts = parts
+        self._meters = parts.meters
+        self._inbox = Inbox(parts.limits.inbox_messages_max)
+        self._audience = Audience(room_id, room.history.seq, self._inbox, parts.meters)
+        self._compacting: asyncio.Task[None] | None = None
+        self._retry_compaction_at_records = 0
+        self._closing: SyncError | None = None
+        self.failure: SyncError | None = None
+        """Why the room stopped by itself, if it did."""
+        self.idle_since_s = time.monotonic()
+
+    @property
+    def member_count(self) -> int:
+        return len(self._audience)
+
+    @property
+    def is_closing(self) -> bool:
+        return self._closing is not None
+
+    @property
+    def is_idle(self) -> bool:
+        """Nobody is here and nothing is left to do."""
+        return not len(self._audience) and self._inbox.is_empty and self._compacting is None
+
+    def enter(self, member: Member) -> None:
+        """Let a connection in. Raises :class:`RoomClosing`."""
+        self._check_open()
+        self._audience.add(member)
+        self._inbox.post(Arrived(member.id, member.author, member.may_write, member.dialect.wants_echo))
+
+    def leave(self, member: Member) -> None:
+        """Let go of a connection; never fails."""
+        if self._audience.remove(member):
+            self.idle_since_s = time.monotonic()
+            self._inbox.post(Departed(member.id))
+
+    async def submit(self, said: Said) -> None:
+        """Hand in one message; waits while the inbox is full. Raises :class:`RoomClosing`."""
+        self._check_open()
+        await self._inbox.submit(said)
+
+    def close(self, reason: SyncError) -> None:
+        """Take no more messages, finish those that are in, then end every member with ``reason``."""
+        if self._closing is None:
+            self._closing = reason
+            self._inbox.wake()
+
+    def _check_open(self) -> None:
+        if self._closing is not None:
+            raise RoomClosing(f"room {self.room_id} is closing")
+
+    async def run(self) -> None:
+        """Take turns until :meth:`close`, or until the store fails."""
+        try:
+            while self._closing is None or not self._inbox.is_empty:
+                await self._inbox.wait()
+                batch = self._inbox.take(self._parts.limits.turn_messages_max)
+                if batch:
+                    await self._take_turn(batch)
+        except SyncError as error:
+            self._fail(error)
+        except Exception as error:
+            # A defect of ours in one room must not take the others with it; what is in the log is safe.
+            log.exception("room failed", room=str(self.room_id))
+            self._fail(RoomClosing(f"room {self.room_id} failed: {type(error).__name__}"))
+        finally:
+            await self._stop_compacting()
+            self._audience.end(self._closing or RoomClosing(f"room {self.room_id} was stopped"))
+
+    async def _take_turn(self, batch: Sequence[Envelope]) -> None:
+        turn = self._room.absorb(batch, now_s=time.monotonic())
+        if turn.kept:
+            await self._append(turn)
+        self._audience.deliver(turn)
+        self._note(batch, turn)
+        self._consider_compaction()
+
+    async def _append(self, turn: Turn) -> None:
+        at_ms = time.time_ns() // 1_000_000
+        started_s = time.perf_counter()
+        seq = await self._log.append([Record(kept.update, kept.author, at_ms) for kept in turn.kept])
+        self._meters.commit_seconds.observe(time.perf_counter() - started_s)
+        if seq != self._room.history.seq:
+            raise StoreError(f"the log of {self.room_id} stands at {seq}, its room at {self._room.history.seq}")
+
+    def _note(self, batch: Sequence[Envelope], turn: Turn) -> None:
+        meters = self._meters
+        meters.turns.inc()
+        if turn.kept:
+            meters.updates_stored.inc(len(turn.kept))
+            meters.turn_updates.observe(len(turn.kept))
+            meters.stored_bytes.inc(sum(len(kept.update) for kept in turn.kept))
+            now_s = time.monotonic()
+            for envelope in batch:
+                if isinstance(envelope, Said) and envelope.update is not None:
+                    meters.ack_seconds.observe(now_s - envelope.heard_at_s)
+        meters.updates_known.inc(turn.known)
+        meters.gaps_asked.inc(turn.gaps)
+
+    def _consider_compaction(self) -> None:
+        history = self._room.history
+        if self._compacting is not None or history.tail_length < self._retry_compaction_at_records:
+            return
+        if self._parts.compaction.wants(history.tail_length, history.tail_bytes, len(history.snapshot)):
+            work = self._compact(history.snapshot, history.tail(), history.seq)
+            self._compacting = asyncio.create_task(work, name=f"compact {self.room_id}")
+
+    async def _compact(self, snapshot: bytes, tail: Sequence[bytes], through: int) -> None:
+        try:
+            result = await self._parts.scribes.compact(snapshot or None, tail)
+            await self._log.compact(Snapshot(through, result.state, result.ledger))
+            self._inbox.post(Compacted(result.state, through))
+            self._meters.compactions.inc()
+            self._retry_compaction_at_records = 0
+        except ScribeError as error:
+            # The log is whole and stays; try again when it has doubled.
+            self._retry_compaction_at_records = 2 * len(tail)
+            self._meters.compactions_failed.labels(reason=error.code).inc()
+            log.warning("compaction refused", room=str(self.room_id), error=str(error))
+        except StoreError as error:
+            self._fail(error)
+        finally:
+            self._compacting = None
+
+    async def _stop_compacting(self) -> None:
+        if (task := self._compacting) is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+    def _fail(self, error: SyncError) -> None:
+        if self.failure is None:
+            self.failure = error
+            self._meters.store_failures.labels(reason=error.code).inc()
+            log.error("room stopped", room=str(self.room_id), error=str(error), code=error.code)
+        # What is still in the inbox was not acked; its senders have it.
+        self._inbox.clear()
+        self.close(error)

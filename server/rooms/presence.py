@@ -1,0 +1,85 @@
+"""Who is here: presence of one room. In memory only, gone with its connection, never on disk. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from crdt_sync.limits import Limits
+from crdt_sync.protocol.messages import Presence, PresenceEntry
+from crdt_sync.values import ClientId
+
+REMEMBER_S = 60.0
+"""How long the clock of a gone id is remembered, so that a late echo can't bring it back."""
+
+
+@dataclass(slots=True)
+class _Seat:
+    clock: int
+    state: str | None
+    member: int
+    author: str
+    heard_at_s: float
+
+
+class Roster:
+    """The presence states of a room, each owned by the connection that brought it first."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._seats: dict[ClientId, _Seat] = {}
+
+    def everyone(self) -> Presence:
+        """Everyone who is here now."""
+        return Presence(
+            tuple(PresenceEntry(c, s.clock, s.state) for c, s in self._seats.items() if s.state is not None)
+        )
+
+    def hear(self, member: int, author: str, presence: Presence, *, now_s: float) -> Presence:
+        """Take in what ``member`` says; return what of it is news for the others.
+
+        Stock clients repeat what they hear of others, so an entry for somebody else's id is no offence; it just
+        changes nothing. So is one id more than a connection may have.
+        """
+        self._forget_long_gone(now_s)
+        owned = sum(seat.member == member and seat.state is not None for seat in self._seats.values())
+        news = []
+        for entry in presence.entries:
+            seat = self._seats.get(entry.client)
+            if seat is None:
+                if entry.state is None or owned >= self._limits.presence_owned_max:
+                    continue
+                owned += 1
+            elif not self._may_change(seat, member, author, entry):
+                continue
+            elif seat.state is None:
+                if entry.state is None or owned >= self._limits.presence_owned_max:
+                    continue
+                owned += 1
+            self._seats[entry.client] = _Seat(entry.clock, entry.state, member, author, now_s)
+            news.append(entry)
+        return Presence(tuple(news))
+
+    def leave(self, member: int, *, now_s: float) -> Presence:
+        """Remove all ids of a closed connection; return the news of it."""
+        gone = []
+        for client, seat in self._seats.items():
+            if seat.member == member and seat.state is not None:
+                # One higher, or those who hold the last state would take this for an echo of it.
+                seat.clock, seat.state, seat.heard_at_s = seat.clock + 1, None, now_s
+                gone.append(PresenceEntry(client, seat.clock, None))
+        return Presence(tuple(gone))
+
+    def _may_change(self, seat: _Seat, member: int, author: str, entry: PresenceEntry) -> bool:
+        if seat.state is not None and seat.member != member:
+            # The same user on a new socket, before the old one was noticed as closed. An echo never has a higher clock.
+            return seat.author == author and entry.state is not None and self._is_next(seat, entry)
+        farewell = entry.clock == seat.clock and entry.state is None and seat.state is not None
+        return farewell or self._is_next(seat, entry)
+
+    def _is_next(self, seat: _Seat, entry: PresenceEntry) -> bool:
+        return seat.clock < entry.clock <= seat.clock + self._limits.presence_clock_step_max
+
+    def _forget_long_gone(self, now_s: float) -> None:
+        forgotten = [c for c, s in self._seats.items() if s.state is None and now_s - s.heard_at_s > REMEMBER_S]
+        for client in forgotten:
+            del self._seats[client]

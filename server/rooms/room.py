@@ -1,0 +1,292 @@
+"""A room decides: messages in, a :class:`Turn` out. Pure: no clock, no disk, no socket, no Doc.
+
+The host promises (appends what a turn keeps) and only then tells (delivers). So whatever a turn says may be told as
+soon as its updates are on disk, and never before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from crdt_sync.errors import LimitExceeded, ProtocolError, SyncError
+from crdt_sync.limits import Limits
+from crdt_sync.protocol.messages import (
+    Ack,
+    Denied,
+    Leave,
+    Message,
+    NewUpdate,
+    Presence,
+    PresenceRequest,
+    StateReply,
+    StateRequest,
+)
+from crdt_sync.updates.decode import DecodedUpdate
+from crdt_sync.updates.gate import judge
+from crdt_sync.updates.pieces import EMPTY_UPDATE, Piece
+from server.rooms.history import History
+from server.rooms.presence import Roster
+
+MemberId: TypeAlias = int
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A connection enters the room."""
+
+    member: MemberId
+    author: str
+    """Who it is: the subject of its token. Stands beside every update that it brings."""
+    may_write: bool
+    wants_echo: bool
+    """Its dialect knows an update to be on disk by getting it back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A member sent a message; ``update`` is what it holds, decoded once, at the edge."""
+
+    member: MemberId
+    message: Message
+    update: DecodedUpdate | None = None
+    heard_at_s: float = 0.0
+    """When the edge received it; for the meters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """A member that was shed has read all that was queued for it; it was told everything through ``seq``."""
+
+    member: MemberId
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Departed:
+    """A connection is gone."""
+
+    member: MemberId
+
+
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """A snapshot has taken the place of the log up to ``through``; it is on disk already."""
+
+    state: bytes
+    through: int
+
+
+Envelope: TypeAlias = Arrived | Said | Drained | Departed | Compacted
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An update to append: canonical bytes, and who brought them."""
+
+    update: bytes
+    author: str
+
+
+@dataclass(frozen=True, slots=True)
+class Broadcast:
+    """For every member that listens but ``excluded``. ``seq`` is the update's number, None for what is not logged."""
+
+    message: Message
+    seq: int | None
+    excluded: MemberId | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """For one member. An ``essential`` one is queued even for a member that was shed: it brings it up to date."""
+
+    member: MemberId
+    message: Message
+    essential: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Listens:
+    """From here on the member is sent broadcasts: what came before it has just been told."""
+
+    member: MemberId
+
+
+@dataclass(slots=True)
+class Turn:
+    """What a batch of messages comes to. Append ``kept``, then deliver in order, then expel."""
+
+    kept: list[Kept] = field(default_factory=list)
+    deliveries: list[Broadcast | Reply | Listens] = field(default_factory=list)
+    expelled: list[tuple[MemberId, SyncError]] = field(default_factory=list)
+    gaps: int = 0
+    known: int = 0
+
+
+@dataclass(slots=True)
+class _Member:
+    author: str
+    may_write: bool
+    wants_echo: bool
+    subscribed: bool = False
+    received: int = 0
+    acked: int = 0
+    owes_state: bool = False
+    """It sent something that builds on what we lack, and was asked for its state; until that is here, no ack."""
+    was_denied: bool = False
+
+
+class Room:
+    """One document's members and history. :meth:`absorb` is the only place where it decides."""
+
+    def __init__(self, history: History, limits: Limits) -> None:
+        self._history = history
+        self._limits = limits
+        self._members: dict[MemberId, _Member] = {}
+        self._roster = Roster(limits)
+        self._unacked: set[MemberId] = set()
+
+    @property
+    def history(self) -> History:
+        return self._history
+
+    def absorb(self, envelopes: Sequence[Envelope], *, now_s: float) -> Turn:
+        """Take in a batch, in order. A member that breaks the rules is expelled; nobody else notices."""
+        turn = Turn()
+        for envelope in envelopes:
+            match envelope:
+                case Arrived(member, author, may_write, wants_echo):
+                    self._members[member] = _Member(author, may_write, wants_echo)
+                case Said():
+                    self._hear(envelope, turn, now_s)
+                case Drained(member, seq):
+                    self._catch_up(member, seq, turn)
+                case Departed(member):
+                    self._dismiss(member, turn, now_s)
+                case Compacted(state, through):
+                    self._history.compact(state, through)
+        self._acknowledge(turn)
+        return turn
+
+    def _hear(self, said: Said, turn: Turn, now_s: float) -> None:
+        member = self._members.get(said.member)
+        if member is None:
+            # It left or was expelled, maybe in this very batch; what it still had in flight is void.
+            return
+        try:
+            self._act(said, member, turn, now_s)
+        except ProtocolError as error:
+            turn.expelled.append((said.member, error))
+            self._dismiss(said.member, turn, now_s)
+
+    def _act(self, said: Said, member: _Member, turn: Turn, now_s: float) -> None:
+        match said.message:
+            case StateRequest(state):
+                turn.deliveries += (Reply(said.member, message, True) for message in self._history.answer(state))
+                if not member.subscribed:
+                    self._welcome(said.member, member, turn)
+            case NewUpdate() | StateReply():
+                self._take(said, member, turn)
+            case Presence():
+                news = self._roster.hear(said.member, member.author, said.message, now_s=now_s)
+                self._tell(news, said.member, turn)
+            case PresenceRequest():
+                turn.deliveries.append(Reply(said.member, self._roster.everyone()))
+            case Leave():
+                self._dismiss(said.member, turn, now_s)
+            case Ack() | Denied():
+                # Both are the relay's to say; from a client they mean nothing and cost nothing.
+                return
+
+    def _welcome(self, member_id: MemberId, member: _Member, turn: Turn) -> None:
+        member.subscribed = True
+        turn.deliveries.append(Listens(member_id))
+        if member.may_write:
+            turn.deliveries.append(Reply(member_id, StateRequest(dict(self._history.ledger.state)), True))
+        everyone = self._roster.everyone()
+        if everyone.entries:
+            turn.deliveries.append(Reply(member_id, everyone))
+
+    def _take(self, said: Said, member: _Member, turn: Turn) -> None:
+        assert said.update is not None, "the edge decodes every update"
+        whole_state = isinstance(said.message, StateReply)
+        verdict = judge(said.update, self._history.ledger, self._limits, keep_ready_part=whole_state)
+        member.received += 1
+        self._unacked.add(said.member)
+        if verdict.fresh is not None:
+            if not member.may_write:
+                self._deny(said.member, member, turn)
+                return
+            self._keep(verdict.fresh, said, member, turn)
+        if verdict.gap and not whole_state:
+            turn.gaps += 1
+            if not member.owes_state:
+                member.owes_state = True
+                turn.deliveries.append(Reply(said.member, StateRequest(dict(self._history.ledger.state)), True))
+        elif whole_state:
+            # A whole state that still has a gap can't be mended by asking again; what was ready of it is kept.
+            member.owes_state = False
+        if verdict.fresh is None and not verdict.gap:
+            turn.known += 1
+            self._echo(said, member, turn)
+
+    def _keep(self, fresh: Piece, said: Said, member: _Member, turn: Turn) -> None:
+        assert said.update is not None
+        size = self._history.size_bytes + len(fresh.raw)
+        if size > self._limits.document_bytes_max:
+            raise LimitExceeded("document_bytes_max", self._limits.document_bytes_max, size)
+        seq = self._history.add(fresh)
+        turn.kept.append(Kept(fresh.raw, member.author))
+        if fresh.raw is said.update.raw and member.wants_echo:
+            turn.deliveries.append(Broadcast(NewUpdate(fresh.raw), seq, None))
+            return
+        turn.deliveries.append(Broadcast(NewUpdate(fresh.raw), seq, said.member))
+        self._echo(said, member, turn)
+
+    def _echo(self, said: Said, member: _Member, turn: Turn) -> None:
+        assert said.update is not None
+        if member.wants_echo and said.update.raw != EMPTY_UPDATE:
+            turn.deliveries.append(Reply(said.member, NewUpdate(said.update.raw), True))
+
+    def _deny(self, member_id: MemberId, member: _Member, turn: Turn) -> None:
+        if not member.was_denied:
+            member.was_denied = True
+            reason = "this token may read the document, not write it; the edits stay with you"
+            turn.deliveries.append(Reply(member_id, Denied("forbidden", reason), True))
+
+    def _catch_up(self, member_id: MemberId, seq: int, turn: Turn) -> None:
+        member = self._members.get(member_id)
+        if member is None:
+            return
+        turn.deliveries.append(Listens(member_id))
+        turn.deliveries += (Reply(member_id, message, True) for message in self._history.after(seq))
+        turn.deliveries.append(Reply(member_id, self._roster.everyone(), True))
+        if member.owes_state:
+            turn.deliveries.append(Reply(member_id, StateRequest(dict(self._history.ledger.state)), True))
+        # Acks may have been dropped with the queue, so the latest is said again at the end of this turn.
+        member.acked = 0
+        self._unacked.add(member_id)
+
+    def _dismiss(self, member_id: MemberId, turn: Turn, now_s: float) -> None:
+        if self._members.pop(member_id, None) is not None:
+            self._tell(self._roster.leave(member_id, now_s=now_s), member_id, turn)
+
+    def _tell(self, news: Presence, source: MemberId, turn: Turn) -> None:
+        if news.entries:
+            turn.deliveries.append(Broadcast(news, None, source))
+
+    def _acknowledge(self, turn: Turn) -> None:
+        """Acks for this turn's senders; one that owes its state waits until that is here."""
+        owing = set()
+        for member_id in self._unacked:
+            member = self._members.get(member_id)
+            if member is None or not member.may_write:
+                continue
+            if member.owes_state:
+                owing.add(member_id)
+            elif member.received > member.acked:
+                member.acked = member.received
+                turn.deliveries.append(Reply(member_id, Ack(member.received), True))
+        self._unacked = owing
