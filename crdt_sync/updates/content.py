@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import struct as binary
-from collections.abc import Sequence
+import sys
+from array import array
+from collections.abc import Iterator
+from itertools import repeat
 from typing import Any, Final
 
 from crdt_sync.errors import MalformedUpdate
@@ -21,6 +24,7 @@ from crdt_sync.updates.decode import (
     Cursor,
     Struct,
 )
+from crdt_sync.values import read_json
 
 
 class Gone:
@@ -30,24 +34,37 @@ class Gone:
 GONE: Final = Gone()
 
 
-def elements(raw: bytes, struct: Struct) -> Sequence[Any]:
+def elements(raw: bytes, struct: Struct) -> Iterator[Any]:
     """The elements of ``struct``, one a clock; ``raw`` is the update that it was decoded from.
 
-    Strings give UTF-16 code units, values what JSON would, with every number a float and undefined as None.
+    Strings give UTF-16 code units as integers; values what JSON would, with every number a float and undefined as
+    None; anything else a tuple of its kind and what every encoder keeps of it.
     """
     cursor = Cursor(raw, pos=struct.content)
     match struct.kind:
         case kind if kind in (COLLECTED, DELETED, SKIP):
-            return [GONE] * struct.length
+            return repeat(GONE, struct.length)
         case kind if kind == ANY:
-            return [_any(cursor) for _ in range(cursor.count(1))]
+            return (_any(cursor) for _ in range(cursor.count(1)))
         case kind if kind == STRING:
-            units = cursor.text().encode("utf-16-le")
-            return [units[i : i + 2] for i in range(0, len(units), 2)]
-        case kind if kind in (BINARY, EMBED, FORMAT, TYPE, SUBDOCUMENT):
-            return [(kind, raw[struct.content : struct.end])]
+            return iter(array("H", cursor.text().encode(f"utf-16-{sys.byteorder[0]}e")))
+        case kind if kind in (BINARY, TYPE):
+            return iter([(kind, raw[struct.content : struct.end])])
+        case kind if kind == EMBED:
+            return iter([(kind, _json(cursor))])
+        case kind if kind == FORMAT:
+            return iter([(kind, cursor.text(), _json(cursor))])
+        case kind if kind == SUBDOCUMENT:
+            # yrs drops options that it does not know, so only the guid is common to all encodings.
+            return iter([(kind, cursor.text())])
         case kind:
             raise MalformedUpdate(f"content of kind {kind} has no elements")
+
+
+def _json(cursor: Cursor) -> Any:
+    text = cursor.text()
+    # Its depth was proven when the update was decoded.
+    return read_json(text, len(text))
 
 
 def _any(cursor: Cursor) -> Any:

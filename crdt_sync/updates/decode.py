@@ -161,7 +161,7 @@ def _read_sections(cursor: Cursor) -> list[Section]:
         seen.add(client)
         structs = []
         for _ in range(struct_count):
-            struct = _read_struct(cursor, clock)
+            struct = read_struct(cursor, clock)
             clock += struct.length
             if struct.length == 0 or clock > CLOCK_MAX:
                 raise MalformedUpdate(f"client {client} has a struct of length {struct.length} at {struct.clock}")
@@ -172,7 +172,8 @@ def _read_sections(cursor: Cursor) -> list[Section]:
     return sections
 
 
-def _read_struct(cursor: Cursor, clock: int) -> Struct:
+def read_struct(cursor: Cursor, clock: int) -> Struct:
+    """Read the struct at the cursor, whose first element is ``clock``."""
     raw, start = cursor.raw, cursor.pos
     info = raw[start]
     cursor.pos = start + 1
@@ -270,7 +271,7 @@ def _skip_any(cursor: Cursor, depth_left: int) -> None:
         cursor.text()
     elif tag == 125:
         _skip_signed(cursor)
-    elif tag == 123 or tag == 122:
+    elif 122 <= tag <= 123:
         cursor.skip(8)
     elif tag == 124:
         cursor.skip(4)

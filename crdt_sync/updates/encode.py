@@ -79,8 +79,7 @@ class _Batch:
                 self._sections[span.client] = longer, bodies
         for client, ranges in piece.deletes.items():
             known = self._deletes.setdefault(client, Ranges())
-            for start, end in ranges:
-                known.add(start, end)
+            known.update(ranges)
 
     def write(self) -> bytes:
         if len(self._pieces) == 1:

@@ -69,7 +69,7 @@ def _follows(section: Section, clocks: dict[ClientId, Clock]) -> bool:
 
 
 def _judge_in_full(update: DecodedUpdate, ledger: Ledger, limits: Limits, keep_ready_part: bool) -> Verdict:
-    check_reuse(update, ledger)
+    check_reuse(update, ledger, limits)
     order = causal_runs(update.sections, ledger.clocks)
     ready, beyond = _within(update.deletes, order.reached, ledger.clocks)
     gap = order.blocked or beyond
@@ -129,5 +129,3 @@ def _check_growth(spans: Sequence[Span], ledger: Ledger, limits: Limits) -> None
             raise LimitExceeded("clock_step_max", limits.clock_step_max, step)
     if clients > limits.clients_max and clients > len(ledger.clocks):
         raise LimitExceeded("clients_max", limits.clients_max, clients)
-
-

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 from crdt_sync.errors import ProtocolError, StoreCorrupted
-from crdt_sync.limits import DEFAULT_LIMITS
+from crdt_sync.limits import Limits
 from crdt_sync.protocol import state_vector, wire
 from crdt_sync.updates.decode import Deletes, decode_update
 from crdt_sync.updates.encode import write_deletes
 from crdt_sync.updates.pieces import Piece
 from crdt_sync.updates.ranges import Range, Ranges
+from crdt_sync.updates.remembered import Remembered
 from crdt_sync.values import ClientId, Clock, StateVector
+
+# What we admitted under generous limits must still be readable.
+_OUR_OWN: Final = Limits(clients_max=wire.UINT_MAX)
 
 
 class Ledger:
@@ -28,7 +32,7 @@ class Ledger:
         self.clocks: dict[ClientId, Clock] = {}
         self.deleted: dict[ClientId, Ranges] = {}
         self._remembers = remembers
-        self._admitted: dict[ClientId, list[tuple[Clock, Clock, bytes]]] = {}
+        self._admitted: dict[ClientId, list[Remembered]] = {}
 
     @property
     def state(self) -> StateVector:
@@ -38,14 +42,13 @@ class Ledger:
         """Take note of an update that the gate found to be new and ready."""
         for span in piece.spans:
             self.clocks[span.client] = span.end_clock
-            if self._remembers:
-                self._admitted.setdefault(span.client, []).append((span.clock, span.end_clock, piece.raw))
         for client, ranges in piece.deletes.items():
             known = self.deleted.get(client)
             if known is None:
                 known = self.deleted[client] = Ranges()
-            for start, end in ranges:
-                known.add(start, end)
+            known.update(ranges)
+        if self._remembers:
+            self._remember(piece)
 
     def new_deletes(self, deletes: Deletes) -> dict[ClientId, Sequence[Range]]:
         """The part of ``deletes`` that is not known yet."""
@@ -59,18 +62,19 @@ class Ledger:
                 fresh[client] = missing
         return fresh
 
-    def admitted(self, client: ClientId, start: Clock, end: Clock) -> Iterator[bytes]:
-        """Remembered updates that hold any of the clocks ``start`` to ``end`` of ``client``."""
-        entries = self._admitted.get(client, [])
-        first = bisect_right(entries, start, key=lambda entry: entry[1])
-        for entry_start, _, raw in entries[first:]:
-            if entry_start >= end:
-                return
-            yield raw
+    def remembered(self, client: ClientId) -> Sequence[Remembered]:
+        """What is remembered of ``client``, by rising end clocks."""
+        return self._admitted.get(client, ())
 
-    def forget_admitted(self) -> None:
-        """Let go of remembered updates: a snapshot has taken their place."""
+    def forget_admitted(self, but: Iterable[Piece] = ()) -> None:
+        """Let go of remembered updates ``but`` these: a snapshot has taken their place."""
         self._admitted.clear()
+        for piece in but:
+            self._remember(piece)
+
+    def _remember(self, piece: Piece) -> None:
+        for span in piece.spans:
+            self._admitted.setdefault(span.client, []).append(Remembered(piece.raw, span))
 
     def encode(self) -> bytes:
         """As bytes, to be kept beside a snapshot."""
@@ -83,10 +87,12 @@ class Ledger:
         try:
             reader = wire.Reader(data)
             ledger.clocks = state_vector.decode(reader.blob(), wire.UINT_MAX)
-            deletes = decode_update(reader.blob(), DEFAULT_LIMITS).deletes
+            sections, deletes = decode_update(reader.blob(), _OUR_OWN)[1:]
             reader.finish()
         except ProtocolError as error:
             raise StoreCorrupted(f"a ledger can't be read: {error}") from error
+        if sections:
+            raise StoreCorrupted("a ledger can't be read: it holds structs")
         ledger.deleted = {client: Ranges(ranges) for client, ranges in deletes.items()}
         return ledger
 

@@ -59,20 +59,24 @@ class _Walk:
         """Apply as much of section ``index`` as can be, and of others what it needs."""
         # Each entry: a section and the clock that it must pass; the first must pass its own end.
         path: list[tuple[int, Clock | None]] = [(index, None)]
+        waiting = {index}
         while path:
             current, target = path[-1]
             needed = None if current in self._stuck else self._advance(current, target)
             if needed is None:
                 path.pop()
+                waiting.discard(current)
                 continue
             supplier = self._index_of.get(needed[0])
             if supplier is None or supplier in self._stuck or needed[1] >= self._end_clock(supplier):
                 self._stuck.add(current)
                 path.pop()
-            elif any(supplier == waiting for waiting, _ in path):
+                waiting.discard(current)
+            elif supplier in waiting:
                 raise MalformedUpdate(f"structs of client {needed[0]} depend on each other in a circle")
             else:
                 path.append((supplier, needed[1]))
+                waiting.add(supplier)
 
     def _end_clock(self, index: int) -> Clock:
         last = self._sections[index].structs[-1]

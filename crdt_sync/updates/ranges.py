@@ -9,6 +9,8 @@ from typing import TypeAlias
 Range: TypeAlias = tuple[int, int]
 """``start <= clock < end``."""
 
+_FEW = 100
+
 
 class Ranges:
     """A set of clocks. Adding and subtracting cost a binary search and the ranges that are touched."""
@@ -17,8 +19,7 @@ class Ranges:
 
     def __init__(self, ranges: Iterable[Range] = ()) -> None:
         self._bounds: list[int] = []
-        for start, end in ranges:
-            self.add(start, end)
+        self.update(list(ranges))
 
     def __iter__(self) -> Iterator[Range]:
         bounds = self._bounds
@@ -39,6 +40,15 @@ class Ranges:
         low, high = bisect_left(bounds, start), bisect_right(bounds, end)
         bounds[low:high] = [start] * (low % 2 == 0) + [end] * (high % 2 == 0)
 
+    def update(self, ranges: Sequence[Range]) -> None:
+        """Include all of ``ranges``, whatever their order."""
+        if len(ranges) <= _FEW:
+            for start, end in ranges:
+                self.add(start, end)
+        else:
+            # One by one each would move all bounds behind it: quadratic for a sender that lists them backwards.
+            self._bounds = _merged(sorted([*self, *ranges]))
+
     def missing(self, start: int, end: int) -> Sequence[Range]:
         """The parts of ``start`` to ``end`` that are not in the set."""
         bounds = self._bounds
@@ -56,3 +66,14 @@ class Ranges:
         if start < end:
             gaps.append((start, end))
         return gaps
+
+
+def _merged(ranges: Iterable[Range]) -> list[int]:
+    """The bounds of sorted ranges; those that touch are merged."""
+    bounds: list[int] = []
+    for start, end in ranges:
+        if bounds and start <= bounds[-1]:
+            bounds[-1] = max(bounds[-1], end)
+        else:
+            bounds += (start, end)
+    return bounds
