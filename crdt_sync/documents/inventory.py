@@ -131,6 +131,8 @@ class InventoryDocument:
         sent = self.find(check_name("shipment", shipment))
         if sent is None or sent.destination is None:
             raise InvalidName("shipment", shipment, "the id of a shipment in this period or its history")
+        # An arrival is later than its shipment, also where this machine's clock lags.
+        self._clock.receive(sent.stamp, self._now_ms())
         return self._record(movements.ARRIVE, sent.sku, sent.destination, sent.quantity, shipment)
 
     def find(self, mid: str) -> Movement | None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from crdt_sync.documents.roots import Value
 from crdt_sync.documents.schema import Fault
 from crdt_sync.errors import (
     AlreadyExists,
@@ -129,7 +130,7 @@ def test_a_catalog_of_a_later_version_is_read_but_not_written(field: str) -> Non
 def test_what_a_foreign_page_wrote_wrong_is_skipped_and_reported() -> None:
     catalog = DocRoots()
     catalog.put("meta", "minWriter", "two")
-    for key, value in {
+    foreign: dict[str, Value] = {
         "shirt/$life": "active",
         "shirt/price": {"cents": 5},
         "shirt/size": [["L"]],
@@ -140,15 +141,13 @@ def test_what_a_foreign_page_wrote_wrong_is_skipped_and_reported() -> None:
         "hat/price": 7,
         "sock/$life": {"s": "deleted"},
         "sock/price": 7,
-    }.items():
+    }
+    for key, value in foreign.items():
         catalog.put("attr", key, value)
     replica = Replica(catalog=catalog)
     assert replica.inventory.products() == {"shirt": {}}
     faults = replica.inventory.faults()
-    assert [fault.key for fault in faults] == sorted(
-        ["shirt/price", "shirt/size", "shirt/e%CC%81", "shirt/%24life", "no slash", "two%20/sla/shes", "hat/price"]
-        + ["sock/$life"]
-    ) + ["minWriter"]
+    assert {fault.key for fault in faults} == {*foreign, "minWriter"} - {"shirt/$life", "sock/price"}
     assert Fault("attr", "hat/price", "belongs to nothing: it has no $life entry") in faults
     with pytest.raises(InvalidValue):
         replica.inventory.attribute("shirt", "price")

@@ -38,16 +38,21 @@ def test_a_staged_null_hides_what_is_below() -> None:
 def test_an_edit_that_fails_half_way_leaves_nothing() -> None:
     replica = shop()
     before = replica.catalog.doc.get_update(), replica.movements.doc.get_update()
-    with pytest.raises(UnknownProduct), replica.edit() as docs:
-        docs.inventory.add_product("sock")
-        docs.inventory.receive("sock", 5, at="A")
-        docs.inventory.receive("hat", 5, at="A")
+
+    def edit() -> None:
+        with replica.edit() as docs:
+            docs.inventory.add_product("sock")
+            docs.inventory.receive("sock", 5, at="A")
+            docs.inventory.receive("hat", 5, at="A")
+
+    with pytest.raises(UnknownProduct):
+        edit()
     assert (replica.catalog.doc.get_update(), replica.movements.doc.get_update()) == before
 
 
 def test_an_edit_is_one_transaction_of_each_document() -> None:
     replica = shop()
-    seen = []
+    seen: list[object] = []
     subscription = replica.movements.doc.observe(seen.append)
     with replica.edit() as docs:
         docs.inventory.receive("shirt", 5, at="A")

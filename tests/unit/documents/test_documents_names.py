@@ -50,7 +50,7 @@ def test_a_name_that_is_not_ours_is_of_the_wrong_kind(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "period", ["2026-13", "2026-00", "2026-2", "2026-02-30", "2026-11-20T00", "0000-01", "２026-11", ""]
+    "period", ["2026-13", "2026-00", "2026-2", "2026-02-30", "2026-11-20T00", "0000-01", "\uff12026-11", ""]
 )
 def test_a_period_that_no_calendar_has_is_refused(period: str) -> None:
     for make in (check_period, movements_document, metrics_document):
