@@ -1,5 +1,6 @@
 # Every target works from a fresh clone: what it needs is installed into .venv and tests/interop/node, once.
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 .PHONY: help run test check types floors style test-only simulate simulator bench replay system clean
 
 PYTHON ?= python3
@@ -54,11 +55,11 @@ system:
 
 .venv/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install -qq --editable .
 	@touch $@
 
 .venv/.equipped: .venv/.installed
-	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	$(BIN)/python -m pip install -qq --editable '.[test]'
 	@touch $@
 
 # Without npm the tests that need Node skip and say so; with CI=true they fail.
