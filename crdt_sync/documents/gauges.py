@@ -20,7 +20,7 @@ class GaugeFold:
     """What all gauge slots say together."""
 
     latest: dict[Series, tuple[int, str, int | float]] = field(default_factory=dict)
-    """Stamp, writer and number of the slot that wins."""
+    """Stamp, key and number of the slot that wins."""
     stamps: dict[str, int] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
 
@@ -55,10 +55,11 @@ def read_gauges(entries: Mapping[str, Value]) -> GaugeFold:
         elif slot is None:
             fold.faults.append(Fault(GAUGES, key, "is no list of a stamp and a number"))
         else:
-            metric, entity, wid = parts
+            metric, entity, _ = parts
             written, number = slot
             fold.stamps[key] = written
-            candidate = written, wid, number
+            # The encoded key ends in the writer and is ASCII, so that it sorts alike in every language.
+            candidate = written, key, number
             fold.latest[metric, entity] = max(candidate, fold.latest.get((metric, entity), candidate))
     return fold
 
@@ -68,6 +69,8 @@ def _read_slot(value: Value) -> tuple[int, int | float] | None:
         return None
     written, number = stamp(value[0]), value[1]
     if written is None or isinstance(number, bool) or not isinstance(number, (int, float)):
+        return None
+    if not isfinite(number):
         return None
     exact = whole(number)
     return written, number if exact is None else exact

@@ -132,7 +132,7 @@ def _scalar(name: str, value: object) -> Value:
 def _read_scalar(value: Value) -> Value:
     if value is None or isinstance(value, (bool, str)):
         return value
-    if isinstance(value, (int, float)):
+    if isinstance(value, (int, float)) and isfinite(value):
         number = whole(value)
         return value if number is None else number
     raise InvalidValue(_UNREADABLE)
