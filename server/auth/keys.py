@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from joserfc.errors import JoseError
 from joserfc.jwk import Key, OctKey, OKPKey, RSAKey
+from joserfc.util import base64_to_int
 
 from server.auth.strict_json import parse_object
 from server.settings import SettingsError
@@ -180,11 +180,18 @@ def _public_key(entry: dict[str, Any]) -> VerifyingKey | None:
     # Only the members that make the key: joserfc would otherwise weigh the rest a second time.
     material = cast("Any", {name: entry[name] for name in ("kty", "crv", "x", "n", "e") if name in entry})
     try:
+        if kind == "RSA":
+            _check_rsa_size(material["n"])
         key: Key = OKPKey.import_key(material) if kind == "OKP" else RSAKey.import_key(material)
         # The bytes are turned into a key only on first use; a broken key must not wait for that.
-        public = key.public_key
+        if key.public_key is None:
+            raise ValueError("it has no public part")
     except (JoseError, ValueError, TypeError, KeyError) as error:
         raise ValueError(f"is no {kind} key: {error}") from error
-    if isinstance(public, RSAPublicKey) and not RSA_BITS_MIN <= public.key_size <= RSA_BITS_MAX:
-        raise ValueError(f"an RSA key must have {RSA_BITS_MIN} to {RSA_BITS_MAX} bits, not {public.key_size}")
     return VerifyingKey(kid, able, key)
+
+
+def _check_rsa_size(modulus: str) -> None:
+    bits = base64_to_int(modulus).bit_length()
+    if not RSA_BITS_MIN <= bits <= RSA_BITS_MAX:
+        raise ValueError(f"it must have {RSA_BITS_MIN} to {RSA_BITS_MAX} bits, not {bits}")

@@ -74,7 +74,7 @@ class TokenVerifier:
             raise CredentialRefused("malformed", f"a token has at most {TOKEN_BYTES_MAX} bytes")
         header = _parse_header(token)
         algorithm, kid = header.get("alg"), header.get("kid")
-        if not isinstance(algorithm, str) or not (kid is None or isinstance(kid, str)):
+        if not isinstance(algorithm, str) or not isinstance(header.get("kid", ""), str):
             raise CredentialRefused("malformed", "the token's header does not name its algorithm and key as text")
         if header.get("typ", "JWT") not in ("JWT", "jwt"):
             raise CredentialRefused("malformed", "the token is of another type than JWT")

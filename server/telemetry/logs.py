@@ -39,7 +39,7 @@ def configure_logging(
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
-            *_processors(),
+            *event_processors(),
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         wrapper_class=structlog.stdlib.BoundLogger,
@@ -59,10 +59,10 @@ def log_handler(stream: TextIO, log_format: Literal["console", "json"]) -> loggi
         renderer = structlog.dev.ConsoleRenderer(
             colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
-    handler = logging.StreamHandler(stream)
+    handler = _DiscreetHandler(stream)
     handler.setFormatter(
         _RedactingFormatter(
-            foreign_pre_chain=_processors(),
+            foreign_pre_chain=event_processors(),
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *shape, renderer],
         )
     )
@@ -108,6 +108,15 @@ class RepetitionFilter(logging.Filter):
         return count < self._burst
 
 
+class _DiscreetHandler(logging.StreamHandler[TextIO]):
+    """Says that a line could not be written, but not which: the standard library would print it unredacted."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  the standard library's name
+        kind = sys.exc_info()[0]
+        if sys.stderr is not None:
+            sys.stderr.write(f"a log line of {record.name} was lost: {kind.__name__ if kind else 'unknown'}\n")
+
+
 class _RedactingFormatter(structlog.stdlib.ProcessorFormatter):
     """The last net: whatever was rendered, from whatever object, goes through it."""
 
@@ -115,7 +124,8 @@ class _RedactingFormatter(structlog.stdlib.ProcessorFormatter):
         return redact(super().format(record))
 
 
-def _processors() -> list[Processor]:
+def event_processors() -> list[Processor]:
+    """What every event gets before it is rendered: context, logger, level, time."""
     return [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
@@ -127,7 +137,9 @@ def _processors() -> list[Processor]:
 
 def _redact_event(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
     # exc_info stays: the console renderer makes text of it, which passes the formatter's net.
-    return {name: value if name == "exc_info" else redact_value(name, value) for name, value in event.items()}
+    redacted = {name: value if name == "exc_info" else redact_value(name, value) for name, value in event.items()}
+    # The console renderer takes these for text without looking.
+    return redacted | {name: str(redacted[name]) for name in ("event", "stack", "exception") if name in redacted}
 
 
 def _event_of(record: logging.LogRecord) -> str:

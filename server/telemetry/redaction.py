@@ -36,11 +36,13 @@ _VALUE = r"""[^\s"'\\&;,<>()\[\]{}]+"""
 _QUERY = re.compile(rf"(?P<keep>(?:{_escapable('token')}|{_escapable('ticket')})(?:=|%3d)){_VALUE}", re.IGNORECASE)
 _HEADER = re.compile(rf"""(?P<keep>authorization\\?["']?\s*[:=,]\s*b?\\?["']?)(?:[a-z]+\s+)?{_VALUE}""", re.IGNORECASE)
 _BEARER = re.compile(rf"(?P<keep>bearer(?:\.|\s+|%20|\+)){_VALUE}", re.IGNORECASE)
-# The base64url of '{"' starts every JSON Web Token, and '{ ' some: cut off or doubled, it is still recognized.
-_TOKEN = re.compile(r"(?P<keep>)ey[JA][A-Za-z0-9_-]{6,}(?:\.[A-Za-z0-9_-]*)*")
+# The base64url of '{"' starts almost every JSON Web Token: cut off or doubled, it is still recognized.
+_TOKEN = re.compile(r"(?P<keep>)eyJ[A-Za-z0-9_-]{6,}(?:\.[A-Za-z0-9_-]*)*")
+# Some start with a space or a line break after the brace; three words and the last as long as a signature.
+_SIGNED = re.compile(r"(?P<keep>)(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{40,}")
 _TICKET = re.compile(r"(?P<keep>ticket_)[A-Za-z0-9_-]{6,}")
 _USERINFO = re.compile(r"""(?P<keep>[a-z][a-z0-9+.-]{0,20}://)[^/@\s"'\\]+@""", re.IGNORECASE)
-_NETS = (_TOKEN, _TICKET, _QUERY, _HEADER, _BEARER, _USERINFO)
+_NETS = (_SIGNED, _TOKEN, _TICKET, _QUERY, _HEADER, _BEARER, _USERINFO)
 
 
 def redact(text: str) -> str:
