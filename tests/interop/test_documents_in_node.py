@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -62,6 +63,15 @@ class Page:
 
 def table_of(result: list[Any]) -> dict[tuple[str, str], int]:
     return {(cell[0], cell[1]): quantity for cell, quantity in ((json.loads(key), value) for key, value in result)}
+
+
+def test_the_reference_shows_the_very_lines_that_run_here() -> None:
+    reference = (NODE_FOLDER.parents[2] / "docs" / "reference" / "documents.md").read_text()
+    module = (NODE_FOLDER / "documents.mjs").read_text()
+    blocks = re.findall(r"^```js\n(.*?)^```$", reference, re.DOTALL | re.MULTILINE)
+    assert len(blocks) == 5
+    for block in blocks:
+        assert block in module
 
 
 def test_a_page_reads_what_python_wrote() -> None:
