@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from joserfc.jwk import OKPKey, RSAKey
 
 from crdt_sync.errors import AccessError, Forbidden, InvalidName, Unauthenticated
-from server.auth.grants import CredentialRefused, DocumentPattern, Grant, Role
+from server.auth.grants import CredentialRefused, DocumentPattern, Grant, Refusal, Role
 from server.auth.keys import KeyRing, load_jwks, load_or_create_secret, load_secret, secret_key
-from server.auth.tokens import TokenIssuer, TokenVerifier, issue_token
+from server.auth.tokens import TOKEN_BYTES_MAX, TokenIssuer, TokenVerifier, issue_token
 from tests.unit.server.tokens import CLAIMS, NOW_S, SECRET, hs256, segment, signed, with_claims
 
 VERIFIER = TokenVerifier(KeyRing([secret_key(SECRET)]))
@@ -347,3 +347,10 @@ def test_the_signature_is_that_of_rfc_7515() -> None:
     token = TokenIssuer(SECRET).issue(tenant="acme", role="viewer", subject="x", ttl_s=60, now_s=NOW_S)
     message, _, signature = token.rpartition(".")
     assert signature == segment(hs256(message))
+
+
+def test_the_reference_page_names_every_role_claim_algorithm_and_reason() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "tokens.md").read_text()
+    names = [*Role, *CLAIMS, "nbf", "HS256", "EdDSA", "Ed25519", "RS256", *get_args(Refusal)]
+    assert [name for name in names if f"`{name}`" not in page] == []
+    assert f"at most {TOKEN_BYTES_MAX} bytes" in page
