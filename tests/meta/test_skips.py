@@ -17,13 +17,13 @@ def run_pytest(folder: Path, source: str, *, ci: str) -> subprocess.CompletedPro
     (folder / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text())
     (folder / "test_sample.py").write_text(source)
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "--rootdir", str(folder), str(folder)]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COVERAGE_"))}
     return subprocess.run(
         command, cwd=folder, env=environment | {"CI": ci}, capture_output=True, text=True, timeout=60, check=False
     )
 
 
-@pytest.mark.parametrize("source", [SKIPS_ITSELF, SKIPS_ITS_MODULE])
+@pytest.mark.parametrize("source", [SKIPS_ITSELF, SKIPS_ITS_MODULE], ids=["test", "module"])
 def test_a_missing_component_fails_in_ci_and_says_what_to_install(tmp_path: Path, source: str) -> None:
     outcome = run_pytest(tmp_path, source, ci="true")
     assert outcome.returncode in {1, 2}, outcome.stdout
