@@ -1,0 +1,201 @@
+"""One worker process as its supervisor sees it: ask it, kill it, learn how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from server.scribes.frames import DONE, HEAD, LAST, LENGTH_BYTES, READY, REFUSED, head, lengths
+
+CHUNK_BYTES: Final = 1 << 20
+"""What is handed to a pipe, or taken from it, in one go: a document of any size leaves the loop room to breathe."""
+STDERR_BYTES_MAX: Final = 4096
+ANSWER_PARTS_MAX: Final = 2
+END_S: Final = 5.0
+
+_ENVIRONMENT: Final = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+_ENVIRONMENT_PREFIXES: Final = ("LC_", "PYTHON", "COVERAGE_")
+_MEMORY_EXIT: Final = 77
+
+
+class Answer(NamedTuple):
+    """What a worker replied. After the ``last`` one it ends."""
+
+    kind: int
+    parts: Sequence[bytes]
+    last: bool
+
+
+class WorkerGone(Exception):
+    """The worker ended in the middle of a conversation; how, :meth:`Worker.describe_end` says once it is finished."""
+
+
+class WorkerConfused(Exception):
+    """The worker answered what no worker answers."""
+
+
+class Worker:
+    """Begun by :meth:`spawn`, and always finished with :meth:`end`. One task at a time."""
+
+    def __init__(self, process: asyncio.subprocess.Process, answer_bytes_max: int) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        self._process = process
+        self._stdin, self._stdout = process.stdin, process.stdout
+        self._answer_bytes_max = answer_bytes_max
+        self._stderr = b""
+        self._listening = asyncio.create_task(self._listen(process.stderr))
+
+    @classmethod
+    async def spawn(cls, *, memory_bytes_max: int, cpu_s: float) -> Worker:
+        """Start a process. Raises :class:`OSError` when the machine does not let us."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            # Not the working directory: it may be one that others write to.
+            "-P",
+            "-m",
+            "server.scribes.worker",
+            str(os.getpid()),
+            str(memory_bytes_max),
+            str(cpu_s),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            limit=CHUNK_BYTES,
+            env=_environment(),
+        )
+        # An answer comes out of the worker's memory, so it can't be larger.
+        return cls(process, memory_bytes_max)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def has_ended(self) -> bool:
+        return self._process.returncode is not None or self._stdout.at_eof()
+
+    async def ready(self) -> None:
+        """Wait until it has loaded its code. Raises as :meth:`ask` does."""
+        if (await self._read()).kind != READY:
+            raise WorkerConfused("it answered before it was asked")
+
+    async def ask(self, task: int, parts: Sequence[bytes]) -> Answer:
+        """Have one task done. Raises :class:`WorkerGone` or :class:`WorkerConfused`.
+
+        Cancelled, it leaves a worker that must be killed."""
+        try:
+            for chunk in _chunks(head(task, parts), parts):
+                self._stdin.write(chunk)
+                await self._stdin.drain()
+        except ConnectionError as error:
+            raise WorkerGone("it stopped reading") from error
+        answer = await self._read()
+        if answer.kind not in (DONE, REFUSED):
+            raise WorkerConfused(f"its answer is of kind {answer.kind}")
+        return answer
+
+    async def _read(self) -> Answer:
+        kind, count = HEAD.unpack(await self._exactly(HEAD.size))
+        if count > ANSWER_PARTS_MAX:
+            raise WorkerConfused(f"its answer has {count} parts")
+        sizes = lengths(await self._exactly(count * LENGTH_BYTES))
+        if sum(sizes) > self._answer_bytes_max:
+            raise WorkerConfused(f"its answer has {sum(sizes)} bytes")
+        return Answer(kind & ~LAST, [await self._exactly(size) for size in sizes], bool(kind & LAST))
+
+    async def _exactly(self, count: int) -> bytes:
+        chunks = []
+        while count:
+            chunk = await self._stdout.read(min(count, CHUNK_BYTES))
+            if not chunk:
+                raise WorkerGone("it ended")
+            chunks.append(chunk)
+            count -= len(chunk)
+        return b"".join(chunks)
+
+    def kill(self) -> None:
+        """End it now, whatever it does."""
+        if self._process.returncode is None:
+            self._process.kill()
+
+    async def end(self) -> None:
+        """Let it end by itself, or make it; return when nothing of it is left."""
+        self._stdin.close()
+        try:
+            async with asyncio.timeout(END_S):
+                await self._drained()
+        except TimeoutError:
+            self.kill()
+            await self._drained()
+
+    async def _drained(self) -> None:
+        while await self._stdout.read(CHUNK_BYTES):
+            pass
+        await self._listening
+        await self._process.wait()
+
+    async def _listen(self, stderr: asyncio.StreamReader) -> None:
+        # Always read, or a talkative worker would wait for ever; kept only to the bound, the end being what matters.
+        while text := await stderr.read(STDERR_BYTES_MAX):
+            self._stderr = (self._stderr + text)[-STDERR_BYTES_MAX:]
+
+    @property
+    def last_words(self) -> str:
+        """The end of what it wrote to standard error."""
+        return self._stderr.decode(errors="replace").strip()
+
+    def describe_end(self) -> str:
+        """How an ended worker ended, for people."""
+        code = self._process.returncode
+        assert code is not None
+        if code == _MEMORY_EXIT or (code == -signal.SIGABRT and b"memory allocation of" in self._stderr):
+            return "it ran out of memory"
+        if code == -signal.SIGXCPU:
+            return "it used too much CPU time"
+        if code < 0:
+            return f"it was ended by signal {_signal_name(-code)}"
+        return f"it exited with status {code}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)
+
+
+def _environment() -> dict[str, str]:
+    """What a worker needs and no more: the relay's environment may hold secrets, and a worker runs strangers' bytes."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name in _ENVIRONMENT or name.startswith(_ENVIRONMENT_PREFIXES)
+    }
+    # The very code that runs here, wherever it is installed.
+    ours = str(Path(__file__).resolve().parents[2])
+    kept["PYTHONPATH"] = os.pathsep.join(filter(None, (ours, kept.get("PYTHONPATH"))))
+    # yrs writes some nine kilobytes for each panic otherwise.
+    kept["RUST_BACKTRACE"] = "0"
+    return kept
+
+
+def _chunks(first: bytes, parts: Sequence[bytes]) -> Iterator[bytes]:
+    """All of it in pieces of about ``CHUNK_BYTES``: many small parts together, a large one in slices."""
+    batch, size = [first], len(first)
+    for part in parts:
+        if size + len(part) > CHUNK_BYTES:
+            yield b"".join(batch)
+            batch, size = [], 0
+            for start in range(0, len(part), CHUNK_BYTES):
+                yield part[start : start + CHUNK_BYTES]
+            continue
+        batch.append(part)
+        size += len(part)
+    yield b"".join(batch)

@@ -1,0 +1,47 @@
+"""What a worker does with a stored document. Everything here runs in a process that may die of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from crdt_sync.errors import ProtocolError, ReplicaBroken, SnapshotMismatch
+from crdt_sync.protocol import state_vector
+from crdt_sync.replica import Replica, replay
+from server.scribes.frames import COMPACT, DIFF, VIEW
+from server.scribes.history import STORED_LIMITS, History
+from server.scribes.verification import check_snapshot
+
+
+def perform(task: int, parts: Sequence[bytes]) -> Sequence[bytes]:
+    """Do one task. Raises :class:`SnapshotMismatch`, :class:`ReplicaBroken`, or dies."""
+    if task == COMPACT:
+        return compact(parts)
+    if task == DIFF:
+        return (_replica(parts[1:]).since(state_vector.decode(parts[0], STORED_LIMITS.clients_max)),)
+    if task == VIEW:
+        return (json.dumps(_replica(parts).view(), separators=(",", ":")).encode(),)
+    raise ValueError(f"there is no task {task}")
+
+
+def compact(updates: Sequence[bytes]) -> Sequence[bytes]:
+    """The document of ``updates`` as one update, proven to say the same, and its ledger."""
+    state = _replica(updates).snapshot()
+    ledger = check_snapshot(History(updates), state)
+    _check_loads(state)
+    return state, ledger.encode()
+
+
+def _check_loads(state: bytes) -> None:
+    """A replica that begins with ``state``, as every newcomer will, must hold it and say it again (S7)."""
+    try:
+        check_snapshot(History([state]), _replica([state]).snapshot())
+    except SnapshotMismatch as error:
+        raise SnapshotMismatch(f"S7: loaded and saved again, the snapshot changes: {error}") from error
+
+
+def _replica(updates: Sequence[bytes]) -> Replica:
+    try:
+        return replay(updates, STORED_LIMITS)
+    except ProtocolError as error:
+        raise ReplicaBroken(f"an update of the log does not pass the gate: {error}") from error
