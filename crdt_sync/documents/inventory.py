@@ -11,7 +11,7 @@ from crdt_sync.documents.keys import LIFE, check_name, location_key, product_key
 from crdt_sync.documents.movements import Cell, Movement, StockFold
 from crdt_sync.documents.names import check_period
 from crdt_sync.documents.registers import ACTIVE, Catalog, check_field, check_value, read_catalog, read_value, same
-from crdt_sync.documents.roots import Roots, Value
+from crdt_sync.documents.roots import Roots, RootsView, Value
 from crdt_sync.documents.schema import ATTRIBUTES, MOVEMENTS, PERIODS, Fault, check_writable, meta_faults
 from crdt_sync.errors import (
     AlreadyExists,
@@ -22,7 +22,7 @@ from crdt_sync.errors import (
 )
 
 REF_BYTES_MAX = 200
-_NO_HISTORY: Mapping[str, Roots] = MappingProxyType({})
+_NO_HISTORY: Mapping[str, RootsView] = MappingProxyType({})
 
 
 class InventoryDocument:
@@ -37,7 +37,7 @@ class InventoryDocument:
         catalog: Roots,
         period: str,
         movements: Roots,
-        history: Mapping[str, Roots] = _NO_HISTORY,
+        history: Mapping[str, RootsView] = _NO_HISTORY,
         *,
         rid: str,
         clock: HybridClock,
@@ -46,7 +46,7 @@ class InventoryDocument:
         self._catalog = catalog
         self._period = check_period(period)
         self._movements = movements
-        self._documents = {**history, period: movements}
+        self._documents: dict[str, RootsView] = {**history, period: movements}
         self._rid = check_name("replica", rid)
         self._clock = clock
         self._now_ms = now_ms

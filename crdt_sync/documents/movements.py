@@ -9,7 +9,7 @@ from typing import Any
 
 from crdt_sync.documents.clock import at_ms
 from crdt_sync.documents.keys import is_movement_id, movement_id, nfc
-from crdt_sync.documents.roots import Roots, Value
+from crdt_sync.documents.roots import RootsView, Value
 from crdt_sync.documents.schema import INT_MAX, MOVEMENTS, Fault, stamp, whole
 from crdt_sync.errors import QuantityOutOfRange
 
@@ -145,7 +145,7 @@ class StockFold:
         self._arrivals[shipment] = min(arrival, self._arrivals.get(shipment, arrival))
 
 
-def next_sequence(roots: Roots, start: int) -> int:
+def next_sequence(roots: RootsView, start: int) -> int:
     """The first free sequence number from ``start`` on for movements of this replica in this document.
 
     Nobody else writes under our client id and we count without gaps, so a doubling search finds the end."""
@@ -182,5 +182,5 @@ def check_delta(delta: int) -> int:
     return delta
 
 
-def _is_taken(roots: Roots, sequence: int) -> bool:
+def _is_taken(roots: RootsView, sequence: int) -> bool:
     return roots.get(MOVEMENTS, movement_id(roots.client_id, sequence)) is not None

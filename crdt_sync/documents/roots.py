@@ -12,8 +12,8 @@ Value: TypeAlias = bool | int | float | str | list["Value"] | dict[str, "Value"]
 """What one map entry holds. Numbers read from a document may come as floats; readers make whole ones ints again."""
 
 
-class Roots(Protocol):
-    """One document's root maps, as a facade may use them. Nothing here deletes: no root of ours knows deletion."""
+class RootsView(Protocol):
+    """One document's root maps, to be read. A :class:`~crdt_sync.replica.Replica` is one."""
 
     @property
     def client_id(self) -> ClientId:
@@ -28,6 +28,10 @@ class Roots(Protocol):
         """All entries of a root. A full read; the mapping may be made afresh on every call."""
         ...
 
+
+class Roots(RootsView, Protocol):
+    """One document's root maps, to be read and written. Nothing here deletes: no root of ours knows deletion."""
+
     def put(self, root: str, key: str, value: Value) -> None:
         """Set one entry."""
         ...
@@ -38,7 +42,7 @@ class Draft:
 
     CRDT transactions do not roll back, so an edit that fails half-way must not have begun to write."""
 
-    def __init__(self, under: Roots) -> None:
+    def __init__(self, under: RootsView) -> None:
         self._under = under
         self._staged: dict[str, dict[str, Value]] = {}
         self._ended = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from crdt_sync.documents.roots import Roots, Value
+from crdt_sync.documents.roots import RootsView, Value
 from crdt_sync.errors import PeriodClosed, SchemaTooNew
 
 SCHEMA = 1
@@ -25,7 +25,7 @@ class Fault:
     reason: str
 
 
-def check_writable(roots: Roots) -> None:
+def check_writable(roots: RootsView) -> None:
     """Raise :class:`SchemaTooNew` or :class:`PeriodClosed` when this version must not write here (any more)."""
     for field in ("minWriter", "minReader"):
         asked = whole(roots.get(META, field))
@@ -35,7 +35,7 @@ def check_writable(roots: Roots) -> None:
         raise PeriodClosed("the period of this document is closed; write into the current one")
 
 
-def meta_faults(roots: Roots) -> list[Fault]:
+def meta_faults(roots: RootsView) -> list[Fault]:
     """Entries of ``meta`` that should be whole numbers and are not."""
     return [
         Fault(META, field, "is no whole number")

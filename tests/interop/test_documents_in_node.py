@@ -155,6 +155,16 @@ def test_keys_are_the_same_in_both_languages(texts: list[str]) -> None:
     assert Page().run(*(["comp", text] for text in texts)) == [comp(text) for text in texts]
 
 
+def test_of_several_arrivals_of_one_shipment_both_count_the_same_one() -> None:
+    first, second = DocRoots(), DocRoots()
+    for number, roots in enumerate((first, second, first, second)):
+        mid = ("zz.5", "zz.1", "zz.10", "zz.3")[number]
+        roots.put("mv", mid, ["recv", "shirt", "B", number + 1, "x", STAMP, "yy.0"])
+    replica = Replica(history={"2026-10": first}, movements=second)
+    [table] = Page(first=first, second=second).run(["stockTable", "docs:first,second"])
+    assert table_of(table) == replica.inventory.stock_table() == {("shirt", "B"): 2}
+
+
 SCALARS = st.none() | st.booleans() | st.integers(-9, 9) | st.floats(-9, 9) | st.sampled_from(["shirt", "A", "x.1"])
 PLACES = st.sampled_from(["A", "Köln/2", "Ko\u0308ln/2"])
 SOUND = st.tuples(

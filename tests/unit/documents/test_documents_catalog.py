@@ -151,3 +151,10 @@ def test_what_a_foreign_page_wrote_wrong_is_skipped_and_reported() -> None:
     assert Fault("attr", "hat/price", "belongs to nothing: it has no $life entry") in faults
     with pytest.raises(InvalidValue):
         replica.inventory.attribute("shirt", "price")
+
+
+def test_adding_a_product_that_a_foreign_page_filled_with_the_unreadable_is_refused() -> None:
+    replica = shop()
+    replica.catalog.put("attr", "shirt/price", {"cents": 5})
+    with pytest.raises(AlreadyExists), replica.edit() as docs:
+        docs.inventory.add_product("shirt", price=5)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from crdt_sync.documents.gauges import read_gauges
 from crdt_sync.documents.roots import Value
 from crdt_sync.errors import InvalidName, InvalidValue, PeriodClosed, QuantityOutOfRange, SchemaTooNew
 from tests.unit.documents.replicas import NOW_MS, Replica
@@ -107,6 +108,22 @@ def test_a_closed_or_later_document_takes_no_metrics() -> None:
                 docs.metrics.count("sales", "till")
             with pytest.raises(error):
                 docs.metrics.set_gauge("likes", "tweet", 1)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_a_gauge_that_is_no_finite_number_is_skipped_and_reported(number: float) -> None:
+    fold = read_gauges({"a/b/1": [7, number], "a/b/2": [6, 3]})
+    assert fold.latest == {("a", "b"): (6, "a/b/2", 3)}
+    assert [fault.key for fault in fold.faults] == ["a/b/1"]
+
+
+def test_a_second_gauge_of_one_edit_reads_the_others_no_more() -> None:
+    replica = Replica()
+    with replica.edit() as docs:
+        docs.metrics.set_gauge("likes", "tweet", 1)
+        docs.metrics.set_gauge("likes", "tweet", 2)
+        assert docs.metrics.gauge("likes", "tweet") == 2
+    assert replica.clock.latest % 4096 == 1
 
 
 def test_what_a_foreign_page_wrote_wrong_is_skipped_and_reported() -> None:

@@ -262,6 +262,13 @@ def test_what_later_versions_append_to_an_entry_does_not_hide_it() -> None:
     assert [movement.ext for movement in replica.inventory.movements()] == [{}, {"new": 1}]
 
 
+def test_of_several_arrivals_of_one_shipment_the_one_with_the_smallest_id_counts() -> None:
+    replica = shop()
+    for mid, quantity in (("zz.5", 5), ("zz.1", 1), ("zz.10", 10), ("zz.3", 3)):
+        replica.movements.put("mv", mid, ["recv", "shirt", "B", quantity, "x", STAMP, "yy.0"])
+    assert replica.inventory.stock_table() == {("shirt", "B"): 1}
+
+
 def test_movements_of_what_is_not_in_the_catalog_count_and_are_listed() -> None:
     replica = shop()
     with replica.edit() as docs:
