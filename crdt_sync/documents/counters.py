@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from crdt_sync.documents.gauges import Series, slot_parts
-from crdt_sync.documents.keys import base36, join, split
+from crdt_sync.documents.keys import join, split, to_base36
 from crdt_sync.documents.roots import Value
 from crdt_sync.documents.schema import COUNTERS, Fault, whole
 
@@ -22,7 +22,7 @@ class CounterFold:
 
 def counter_key(metric: str, entity: str, wid: str, generation: int) -> str:
     """``{metric}/{entity}/{wid}/{generation}``, the generation in base 36. Raises :class:`InvalidName`."""
-    return join(*slot_parts(metric, entity, wid), base36(generation))
+    return join(*slot_parts(metric, entity, wid), to_base36(generation))
 
 
 def read_counters(entries: Mapping[str, Value]) -> CounterFold:

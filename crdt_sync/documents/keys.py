@@ -87,7 +87,7 @@ def location_key(location: str, field: str) -> str:
 
 def movement_id(client_id: ClientId, sequence: int) -> str:
     """``{client id}.{sequence}``, both in base 36: unique because nobody else writes under this client id."""
-    return f"{base36(client_id)}.{base36(sequence)}"
+    return f"{to_base36(client_id)}.{to_base36(sequence)}"
 
 
 def parse_movement_id(mid: str) -> tuple[ClientId, int] | None:
@@ -102,7 +102,7 @@ def is_movement_id(mid: str) -> bool:
     return _MID.fullmatch(mid) is not None
 
 
-def base36(number: int) -> str:
+def to_base36(number: int) -> str:
     """What ``number.toString(36)`` gives in JavaScript, for whole numbers from 0."""
     digits = ""
     while True:

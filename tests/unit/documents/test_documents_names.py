@@ -3,7 +3,6 @@
 import pytest
 
 from crdt_sync.documents.keys import (
-    base36,
     check_name,
     comp,
     join,
@@ -12,6 +11,7 @@ from crdt_sync.documents.keys import (
     parse_movement_id,
     product_key,
     split,
+    to_base36,
     uncomp,
 )
 from crdt_sync.documents.names import (
@@ -99,7 +99,7 @@ def test_a_key_beyond_200_bytes_is_refused() -> None:
 
 
 def test_a_movement_id_is_written_as_javascript_does_it() -> None:
-    assert [base36(n) for n in (0, 35, 36, 2**53 - 1)] == ["0", "z", "10", "2gosa7pa2gv"]
+    assert [to_base36(n) for n in (0, 35, 36, 2**53 - 1)] == ["0", "z", "10", "2gosa7pa2gv"]
     assert movement_id(2**53 - 1, 36) == "2gosa7pa2gv.10"
     assert parse_movement_id("2gosa7pa2gv.10") == (2**53 - 1, 36)
     assert parse_movement_id("A.1") is parse_movement_id("a1") is parse_movement_id("a.1\n") is None
