@@ -41,6 +41,8 @@ class Limits:
     inbox_messages_max: int = 1_024
     """Messages waiting in one room; a full inbox stops reading its sockets, and that is the backpressure."""
     turn_messages_max: int = 256
+    documents_per_connection_max: int = 4_096
+    """Documents that one connection of our own peers may have open."""
     outbox_bytes_max: int = 4 << 20
     """Bytes queued for one connection beyond the answer that it is being sent; then it is shed."""
     outbox_messages_max: int = 1_024

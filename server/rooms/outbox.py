@@ -28,6 +28,11 @@ class Outbox:
     def is_full(self) -> bool:
         return self._bytes >= self._limits.outbox_bytes_max or len(self._frames) >= self._limits.outbox_messages_max
 
+    @property
+    def is_waiting(self) -> bool:
+        """Something is queued, or was taken and has not been handed to the socket yet."""
+        return self._bytes > 0
+
     def put(self, frame: bytes) -> None:
         """Queue a frame, full or not: whoever fills the outbox asks first."""
         self._frames.append(frame)

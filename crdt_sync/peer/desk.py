@@ -1,0 +1,86 @@
+"""One edit, or one look: drafts over the documents that it needs, behind their typed faces."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from crdt_sync.documents.clock import HybridClock
+from crdt_sync.documents.inventory import InventoryDocument
+from crdt_sync.documents.metrics import MetricsDocument
+from crdt_sync.documents.roots import Draft
+from crdt_sync.peer.local_document import Edit, LocalDocument
+from crdt_sync.replica import Write
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """The typed documents of one edit or one look."""
+
+    inventory: InventoryDocument
+    metrics: MetricsDocument
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Who writes: the replica's name, its name for this start of the process, its clock and its wall clock."""
+
+    rid: str
+    wid: str
+    clock: HybridClock
+    now_ms: Callable[[], int]
+
+
+class Desk:
+    """Collects what an edit writes. Nothing is written before :meth:`commit`."""
+
+    def __init__(
+        self,
+        catalog: LocalDocument,
+        period: str,
+        movements: LocalDocument,
+        metrics: LocalDocument,
+        history: Mapping[str, LocalDocument],
+        writer: Writer,
+    ) -> None:
+        self._documents = (catalog, movements, metrics)
+        self._drafts = tuple(Draft(document.replica) for document in self._documents)
+        self._now_ms = writer.now_ms
+        catalog_draft, movements_draft, metrics_draft = self._drafts
+        self.documents = Documents(
+            InventoryDocument(
+                catalog_draft,
+                period,
+                movements_draft,
+                {name: Draft(document.replica) for name, document in history.items()},
+                rid=writer.rid,
+                clock=writer.clock,
+                now_ms=writer.now_ms,
+            ),
+            MetricsDocument(metrics_draft, wid=writer.wid, clock=writer.clock, now_ms=writer.now_ms),
+        )
+
+    def close(self) -> None:
+        """Take no more writes; what was collected is void."""
+        for draft in self._drafts:
+            draft.end()
+
+    @property
+    def has_writes(self) -> bool:
+        return any(draft.writes for draft in self._drafts)
+
+    async def commit(self) -> Sequence[tuple[LocalDocument, Edit]]:
+        """Write what was collected, each document in one transaction, all of them in one commit of the file."""
+        writing = [
+            (document, writes)
+            for document, draft in zip(self._documents, self._drafts, strict=True)
+            if (writes := [Write(*write) for write in draft.end()])
+        ]
+        at_ms = self._now_ms()
+        edits = await asyncio.gather(*(self._write(document, writes, at_ms) for document, writes in writing))
+        return [(document, edit) for (document, _), edit in zip(writing, edits, strict=True)]
+
+    async def _write(self, document: LocalDocument, writes: Sequence[Write], at_ms: int) -> Edit:
+        async with document.lock:
+            return await document.edit(writes, at_ms)

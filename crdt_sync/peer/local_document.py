@@ -1,0 +1,90 @@
+"""One document of a peer: a replica in memory and its log in the peer's file, always told in this order."""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from crdt_sync.errors import ReplicaBroken, StoreCorrupted
+from crdt_sync.limits import Limits
+from crdt_sync.replica import Replica, Write, replay
+from crdt_sync.stores.update_log import Record, Snapshot, UpdateLog
+
+ACKED = "acked"
+COMPACT_RECORDS = 2_000
+"""A longer log is replaced by a snapshot when the document is opened and nothing of it waits for the relay."""
+
+
+class Edit(NamedTuple):
+    """A local edit that is in the log."""
+
+    update: bytes
+    mark: int
+    """Where the log stands with it."""
+
+
+class LocalDocument:
+    """Made by :meth:`load`. After any failure it is dropped and loaded again: the log is the memory."""
+
+    def __init__(self, name: str, author: str, replica: Replica, update_log: UpdateLog) -> None:
+        self.name = name
+        self.replica = replica
+        self.lock = asyncio.Lock()
+        """Held from a change of the replica until it is in the log, so that the log keeps the order of causes."""
+        self.mark = 0
+        self._author = author
+        self._log = update_log
+        self._acked = 0
+        self._unsynced: list[int] = []
+
+    @classmethod
+    async def load(cls, name: str, author: str, update_log: UpdateLog, limits: Limits) -> LocalDocument:
+        """Rebuild the document from its log under a fresh client id. Raises :class:`StoreError`."""
+        loaded = await update_log.load()
+        updates = [record.update for record in loaded.tail]
+        if loaded.snapshot is not None:
+            updates.insert(0, loaded.snapshot.state)
+        try:
+            replica = replay(updates, limits)
+        except ReplicaBroken as error:
+            raise StoreCorrupted(f"the log of {name} does not make a document: {error}") from error
+        document = cls(name, author, replica, update_log)
+        document.mark = loaded.last_seq
+        document._acked = loaded.marks.get(ACKED, 0)
+        first = loaded.last_seq - len(loaded.tail) + 1
+        document._unsynced = [
+            seq for seq, record in enumerate(loaded.tail, first) if record.author and seq > document._acked
+        ]
+        if len(loaded.tail) >= COMPACT_RECORDS and not document._unsynced:
+            await update_log.compact(Snapshot(document.mark, replica.snapshot(), replica.ledger.encode()))
+        return document
+
+    @property
+    def unsynced(self) -> int:
+        """Local edits that the relay has not said to have on disk."""
+        return len(self._unsynced)
+
+    async def edit(self, writes: Sequence[Write], at_ms: int) -> Edit:
+        """Make ``writes`` in one transaction and put its update into the log. Call with :attr:`lock` held."""
+        update = self.replica.write(writes)
+        assert update is not None, "an edit without writes is none"
+        self.mark = await self._log.append([Record(update, self._author, at_ms)])
+        self._unsynced.append(self.mark)
+        return Edit(update, self.mark)
+
+    async def keep(self, fresh: Sequence[bytes], at_ms: int) -> None:
+        """Put updates from the relay, merged already, into the log. Call with :attr:`lock` held."""
+        self.mark = await self._log.append([Record(update, "", at_ms) for update in fresh])
+
+    async def note(self, name: str, value: int) -> None:
+        """Keep a small counter beside the log."""
+        await self._log.mark(name, value)
+
+    async def note_durable(self, mark: int) -> None:
+        """The relay has everything up to ``mark`` of our log on disk."""
+        if mark > self._acked:
+            self._acked = mark
+            del self._unsynced[: bisect_right(self._unsynced, mark)]
+            await self._log.mark(ACKED, mark)

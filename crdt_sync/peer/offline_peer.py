@@ -1,0 +1,255 @@
+"""A peer that works offline: edits go to its own file first, and to the relay when there is one to talk to."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from crdt_sync.documents.clock import HybridClock
+from crdt_sync.documents.keys import to_base36
+from crdt_sync.documents.names import CATALOG, metrics_document, movements_document, period_of
+from crdt_sync.documents.schema import PERIODS
+from crdt_sync.errors import NotSynced, ReplicaBroken, StoreError, SyncError
+from crdt_sync.limits import DEFAULT_LIMITS, Limits
+from crdt_sync.peer.backoff import backoff_s
+from crdt_sync.peer.desk import Desk, Documents, Writer
+from crdt_sync.peer.link import Link
+from crdt_sync.peer.local_document import LocalDocument
+from crdt_sync.peer.relay_address import RelayAddress, connected
+from crdt_sync.peer.shelf import Shelf
+from crdt_sync.peer.status import Status
+from crdt_sync.stores.sqlite import open_sqlite_store
+from crdt_sync.values import check_tenant
+
+Follow: TypeAlias = Literal["all", "own"]
+
+CLOCK = "clock"
+"""Mark of the catalog's log: the greatest stamp given, so that a restart with a lagging clock gives no earlier one."""
+
+
+def wall_clock_ms() -> int:
+    """This machine's wall clock in Unix milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+class OfflinePeer:
+    """Made by :func:`open_peer`, or ``async with OfflinePeer.open(...)``. For one event loop."""
+
+    def __init__(
+        self,
+        shelf: Shelf,
+        relay: RelayAddress | None,
+        writer: Writer,
+        *,
+        follow: Follow,
+        limits: Limits,
+    ) -> None:
+        self._shelf = shelf
+        self._relay = relay
+        self._writer = writer
+        self._follow = follow
+        self._limits = limits
+        self._editing = asyncio.Lock()
+        self._link: Link | None = None
+        self._link_changed = asyncio.Event()
+        self._last_error: str | None = None
+        self._failed_attempts = 0
+
+    @staticmethod
+    @asynccontextmanager
+    async def open(
+        path: Path | str,
+        *,
+        tenant: str,
+        name: str,
+        relay: str | None = None,
+        token: str | Callable[[], str] = "",
+        follow: Follow = "all",
+        limits: Limits = DEFAULT_LIMITS,
+        now_ms: Callable[[], int] = wall_clock_ms,
+    ) -> AsyncIterator[OfflinePeer]:
+        """The peer whose edits are in the file at ``path``, which is made if it never was there.
+
+        ``name`` is this device's own, such as ``till-1``. ``relay`` is a URL like ``ws://127.0.0.1:1234``; without
+        one the peer just works offline. ``follow="own"`` syncs only the periods that are in the file, ``"all"`` every
+        period that the catalog knows of. Raises :class:`StoreError`, :class:`InvalidName`, and ValueError for a file
+        that belongs to another tenant.
+        """
+        address = None if relay is None else RelayAddress(relay, check_tenant(tenant), token)
+        if address is not None:
+            # A wrong address is the caller's mistake, so it is said now and not at the first sync.
+            _ = address.endpoint
+        async with open_sqlite_store(Path(path), create=True, kind=f"peer of {check_tenant(tenant)}") as store:
+            shelf = Shelf(store, name, limits)
+            stamp = (await store.log(CATALOG).load()).marks.get(CLOCK, 0)
+            writer = Writer(name, f"{name}.{to_base36(now_ms())}", HybridClock(stamp), now_ms)
+            yield OfflinePeer(shelf, address, writer, follow=follow, limits=limits)
+
+    @asynccontextmanager
+    async def edit(self, *, period: str | None = None) -> AsyncIterator[Documents]:
+        """Edit the documents of a period (the current UTC month).
+
+        When the block ends, everything that it wrote is on this machine's disk, in one commit; when it raises, nothing
+        is written. Edits of one peer take turns. Reads cover the period and those that are open.
+        """
+        async with self._editing:
+            desk = await self._desk(period or period_of(self._writer.now_ms()))
+            try:
+                yield desk.documents
+                await self._commit(desk)
+            finally:
+                desk.close()
+
+    @asynccontextmanager
+    async def read(self, *, periods: Iterable[str] | None = None) -> AsyncIterator[Documents]:
+        """Look at the documents, across all periods that the catalog knows of, or at just these. Writes are refused."""
+        known = await self.periods() if periods is None else sorted(periods)
+        for period in known:
+            await self._shelf.open(movements_document(period))
+        desk = await self._desk(known[-1] if known else period_of(self._writer.now_ms()), known)
+        desk.close()
+        yield desk.documents
+
+    async def periods(self) -> Sequence[str]:
+        """The periods that have movements, as far as this peer knows."""
+        catalog = await self._shelf.open(CATALOG)
+        return sorted(catalog.replica.entries(PERIODS))
+
+    def status(self) -> Status:
+        """How this peer stands, without asking anybody. Counts the documents that are open."""
+        refusals = [] if self._link is None else self._link.refusals()
+        return Status(
+            is_online=self._link is not None,
+            unsynced=sum(document.unsynced for document in self._shelf.open_documents()),
+            last_error=self._last_error,
+            refused=tuple(f"{name}: {denied.reason}" for name, denied in refusals),
+        )
+
+    async def sync(self, *, timeout_s: float = 60.0) -> None:
+        """Connect once, and return when both sides have everything on disk.
+
+        Raises :class:`NotSynced` when that is not reached in time or the relay refused a document,
+        :class:`Unauthenticated`, :class:`Forbidden`. Local edits are safe in any case.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._converse(until_settled=True)
+        except TimeoutError:
+            raise NotSynced(f"not everything was synced within {timeout_s:g} s") from None
+
+    @asynccontextmanager
+    async def online(self, *, jitter: Callable[[], float] = random.random) -> AsyncIterator[None]:
+        """Keep one connection to the relay while the block runs; after each loss, come back with backoff."""
+        keeping = asyncio.create_task(self._stay_online(jitter), name="stay online")
+        try:
+            yield
+        finally:
+            keeping.cancel()
+            await asyncio.wait([keeping])
+            if not keeping.cancelled():
+                # It never ends by itself but through a defect, which must not pass for being offline.
+                keeping.result()
+
+    async def settled(self) -> None:
+        """Wait until both sides have everything; for use within :meth:`online`."""
+        while True:
+            link = self._link
+            self._link_changed.clear()
+            waits: list[asyncio.Task[object]] = [asyncio.create_task(self._link_changed.wait())]
+            if link is not None:
+                waits.append(asyncio.create_task(link.settled()))
+            try:
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for wait in waits:
+                    wait.cancel()
+            if link is not None and link is self._link and link.is_settled:
+                return
+
+    async def _desk(self, period: str, others: Iterable[str] = ()) -> Desk:
+        catalog, movements, metrics = [
+            await self._shelf.open(name) for name in (CATALOG, movements_document(period), metrics_document(period))
+        ]
+        history = {
+            other: document
+            for other in {*others, *catalog.replica.entries(PERIODS)} - {period}
+            if (document := self._shelf.get(movements_document(other))) is not None
+        }
+        return Desk(catalog, period, movements, metrics, history, self._writer)
+
+    async def _commit(self, desk: Desk) -> None:
+        if not desk.has_writes:
+            return
+        catalog = await self._shelf.open(CATALOG)
+        try:
+            # Handed in together, they go to disk in one commit.
+            edits, _ = await asyncio.gather(desk.commit(), catalog.note(CLOCK, self._writer.clock.latest))
+        except (StoreError, ReplicaBroken) as error:
+            self._abandon(error)
+            raise
+        if self._link is not None:
+            for document, edit in edits:
+                self._link.announce(document.name, edit)
+
+    def _abandon(self, error: SyncError) -> None:
+        """Memory is ahead of the disk, or broken: forget it, and the conversation that was about it."""
+        self._shelf.drop([document.name for document in self._shelf.open_documents()])
+        if self._link is not None:
+            self._link.abort(error)
+
+    async def _converse(self, *, until_settled: bool, timeout_s: float = 20.0) -> None:
+        """Hold one connection until it ends, or until both sides have everything."""
+        if self._relay is None:
+            raise NotSynced("this peer was opened without a relay")
+        async with connected(self._relay, self._limits, timeout_s=timeout_s) as socket:
+            link = Link(socket, self._shelf, self._limits, self._on_synced)
+            talking = asyncio.create_task(link.run(), name="link")
+            self._set_link(link)
+            try:
+                await self._join_all(link)
+                if not until_settled:
+                    await talking
+                settling = asyncio.create_task(link.settled())
+                await asyncio.wait([talking, settling], return_when=asyncio.FIRST_COMPLETED)
+                settling.cancel()
+                if talking.done():
+                    talking.result()
+            finally:
+                self._set_link(None)
+                talking.cancel()
+                await asyncio.wait([talking])
+            self._check_refusals(link)
+
+    def _set_link(self, link: Link | None) -> None:
+        self._link = link
+        if link is not None:
+            self._failed_attempts, self._last_error = 0, None
+        self._link_changed.set()
+
+    async def _join_all(self, link: Link) -> None:
+        for name in {CATALOG, *await self._shelf.names()}:
+            await link.join(name)
+
+    async def _on_synced(self, document: LocalDocument) -> None:
+        """The catalog has arrived: it says which periods there are."""
+        if document.name == CATALOG and self._follow == "all" and self._link is not None:
+            for period in document.replica.entries(PERIODS):
+                await self._link.join(movements_document(period))
+
+    def _check_refusals(self, link: Link) -> None:
+        if refusals := link.refusals():
+            raise NotSynced("; ".join(f"{name} was refused: {denied.reason}" for name, denied in refusals))
+
+    async def _stay_online(self, jitter: Callable[[], float]) -> None:
+        while True:
+            try:
+                await self._converse(until_settled=False)
+            except SyncError as error:
+                self._last_error = str(error)
+            self._failed_attempts += 1
+            await asyncio.sleep(backoff_s(self._failed_attempts, jitter=jitter()))

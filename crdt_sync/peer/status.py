@@ -1,0 +1,18 @@
+"""What a peer can say about itself at any time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A snapshot of a peer's state."""
+
+    is_online: bool
+    unsynced: int
+    """Local edits that the relay has not yet said to have on disk; each document that an edit touched counts."""
+    last_error: str | None
+    """Why the last connection failed or ended, if it did."""
+    refused: tuple[str, ...]
+    """What the relay refused, document by document."""

@@ -1,0 +1,154 @@
+"""The rooms of one relay: each opened once, however many arrive together, and closed after a while without members."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import structlog
+
+from crdt_sync.errors import RoomClosing, StoreError
+from crdt_sync.values import RoomId
+from server.rooms.history import History
+from server.rooms.host import Host, HostParts
+from server.rooms.member import Member
+from server.rooms.room import Room
+from server.storage.tenants import Tenants
+
+log = structlog.get_logger(__name__)
+
+LOAD_IN_THREAD_RECORDS = 500
+"""A longer tail than this is judged beside the event loop: 10 µs a record add up."""
+
+
+class Rooms:
+    """Made by :func:`open_rooms`."""
+
+    def __init__(self, tenants: Tenants, parts: HostParts, *, idle_s: float) -> None:
+        self._tenants = tenants
+        self._parts = parts
+        self._idle_s = idle_s
+        self._hosts: dict[RoomId, asyncio.Task[Host]] = {}
+        self._running: dict[RoomId, asyncio.Task[None]] = {}
+        self._failures: dict[RoomId, str] = {}
+        self._is_closing = False
+
+    async def enter(self, room_id: RoomId, member: Member) -> Host:
+        """Let ``member`` into the room, which is opened if it is not. Raises :class:`RoomClosing` or StoreError."""
+        while True:
+            if self._is_closing:
+                raise RoomClosing("the relay is stopping")
+            opening = self._hosts.get(room_id)
+            if opening is None:
+                opening = self._hosts[room_id] = asyncio.create_task(self._open(room_id), name=f"open {room_id}")
+                opening.add_done_callback(partial(self._forget_if_failed, room_id))
+            # Shielded: one who arrives and hangs up must not close the door to those who wait with it.
+            host = await asyncio.shield(opening)
+            if not host.is_closing:
+                host.enter(member)
+                return host
+            await self._gone(room_id, opening)
+
+    async def _open(self, room_id: RoomId) -> Host:
+        # What ran under this name before must have let go of the log: a log has one writer.
+        if (before := self._running.get(room_id)) is not None:
+            await asyncio.wait([before])
+        try:
+            host = await self._load(room_id)
+        except StoreError as error:
+            self._failures[room_id] = str(error)
+            self._parts.meters.store_failures.labels(reason=error.code).inc()
+            log.error("room not opened", room=str(room_id), error=str(error), code=error.code)
+            raise
+        self._failures.pop(room_id, None)
+        self._running[room_id] = asyncio.create_task(self._run(host), name=f"room {room_id}")
+        return host
+
+    def _forget_if_failed(self, room_id: RoomId, opened: asyncio.Task[Host]) -> None:
+        if (opened.cancelled() or opened.exception() is not None) and self._hosts.get(room_id) is opened:
+            del self._hosts[room_id]
+
+    async def _load(self, room_id: RoomId) -> Host:
+        update_log = (await self._tenants.store(room_id.tenant)).log(room_id.document)
+        loaded = await update_log.load()
+        if loaded.healed is not None:
+            log.error("snapshot healed", room=str(room_id), what=loaded.healed)
+        snapshot = loaded.snapshot
+        state, through, ledger = (b"", 0, b"")
+        if snapshot is not None:
+            state, through, ledger = snapshot.state, snapshot.through, snapshot.ledger
+        tail = [record.update for record in loaded.tail]
+
+        def rebuild() -> History:
+            return History.load(state, through, ledger, tail, self._parts.limits, document=str(room_id))
+
+        history = await asyncio.to_thread(rebuild) if len(tail) > LOAD_IN_THREAD_RECORDS else rebuild()
+        return Host(room_id, Room(history, self._parts.limits), update_log, self._parts)
+
+    async def _run(self, host: Host) -> None:
+        self._parts.meters.rooms.inc()
+        try:
+            await host.run()
+        finally:
+            self._parts.meters.rooms.dec()
+            if host.failure is not None:
+                self._failures[host.room_id] = str(host.failure)
+            self._hosts.pop(host.room_id, None)
+            self._running.pop(host.room_id, None)
+
+    async def _gone(self, room_id: RoomId, opened: asyncio.Task[Host]) -> None:
+        """Wait until a room that is closing is gone."""
+        running = self._running.get(room_id)
+        if running is not None:
+            await asyncio.wait([running])
+        if self._hosts.get(room_id) is opened:
+            del self._hosts[room_id]
+
+    def failures(self) -> dict[str, str]:
+        """Rooms that stopped by themselves or could not be opened, and why, until they are opened again."""
+        return {str(room_id): why for room_id, why in self._failures.items()}
+
+    def open_rooms(self) -> dict[str, int]:
+        """The open rooms and how many members each has."""
+        return {str(room_id): task.result().member_count for room_id, task in self._hosts.items() if _is_open(task)}
+
+    async def sweep(self) -> None:
+        """Close rooms that were idle for ``idle_s``, for ever."""
+        while True:
+            await asyncio.sleep(max(0.05, min(self._idle_s / 4, 5.0)))
+            now_s = time.monotonic()
+            for task in list(self._hosts.values()):
+                if _is_open(task):
+                    host = task.result()
+                    if host.is_idle and now_s - host.idle_since_s >= self._idle_s:
+                        host.close(RoomClosing(f"room {host.room_id} was idle"))
+
+    async def aclose(self) -> None:
+        """Let every room finish what is in its inbox, then close it."""
+        self._is_closing = True
+        for task in list(self._hosts.values()):
+            await asyncio.wait([task])
+            if _is_open(task):
+                task.result().close(RoomClosing("the relay is stopping"))
+        if self._running:
+            await asyncio.wait(list(self._running.values()))
+
+
+def _is_open(task: asyncio.Task[Host]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is None
+
+
+@asynccontextmanager
+async def open_rooms(tenants: Tenants, parts: HostParts, *, idle_s: float) -> AsyncIterator[Rooms]:
+    """The rooms of a relay; on leaving, everything that was absorbed is on disk and every member is told."""
+    rooms = Rooms(tenants, parts, idle_s=idle_s)
+    sweeping = asyncio.create_task(rooms.sweep(), name="sweep idle rooms")
+    try:
+        yield rooms
+    finally:
+        sweeping.cancel()
+        await asyncio.wait([sweeping])
+        await rooms.aclose()

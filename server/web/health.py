@@ -1,0 +1,47 @@
+"""``/live``, ``/ready``, ``/metrics``: for whoever runs the relay; and ``/``, for whoever wonders what this is."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from crdt_sync.errors import StoreUnavailable
+from server.web.relay import relay_of
+
+
+async def live(_request: Request) -> Response:
+    """200 as long as the process answers."""
+    return JSONResponse({"status": "live"})
+
+
+async def ready(request: Request) -> Response:
+    """200 when the relay can keep its word for every tenant and room that it was asked for, else 503 and why not."""
+    relay = relay_of(request)
+    reasons = {f"tenant {tenant}": why for tenant, why in relay.tenants.failures().items()}
+    reasons |= {f"room {room}": why for room, why in relay.rooms.failures().items()}
+    try:
+        relay.meters.free_space_bytes.set(relay.tenants.check_free_space())
+    except StoreUnavailable as error:
+        reasons["disk"] = str(error)
+    if reasons:
+        return JSONResponse({"status": "not ready", "reasons": reasons}, 503)
+    return JSONResponse({"status": "ready", "rooms": len(relay.rooms.open_rooms())})
+
+
+async def metrics(request: Request) -> Response:
+    """Prometheus' text format."""
+    content, content_type = relay_of(request).meters.render()
+    return Response(content, media_type=content_type)
+
+
+async def index(_request: Request) -> Response:
+    """A signpost."""
+    return JSONResponse(
+        {
+            "name": "crdt-sync relay",
+            "y-websocket": "/ws/{tenant}/{document}?token=...",
+            "peers": "/sync/{tenant}",
+            "tickets": "POST /api/v1/tickets",
+            "health": ["/live", "/ready", "/metrics"],
+        }
+    )

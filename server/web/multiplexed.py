@@ -1,0 +1,98 @@
+"""``/sync/{tenant}``: our own peers, many documents on one socket."""
+
+from __future__ import annotations
+
+import time
+
+from starlette.websockets import WebSocket
+
+from crdt_sync.errors import AccessError, Forbidden, LimitExceeded, OutOfTurn, SyncError
+from crdt_sync.protocol import multiplexed
+from crdt_sync.protocol.messages import Denied, Leave, Message, StateRequest
+from crdt_sync.values import RoomId
+from server.rooms.dialect import MULTIPLEXED
+from server.rooms.host import Host
+from server.rooms.member import Member
+from server.rooms.room import Said
+from server.web.connection import Connection
+from server.web.members import next_member_id
+from server.web.problems import problem_response
+from server.web.relay import Relay, relay_of
+
+
+async def multiplexed_endpoint(websocket: WebSocket) -> None:
+    """Refuse before the upgrade, with a reason; rights to each document are checked when it is asked for."""
+    relay = relay_of(websocket)
+    tenant = websocket.path_params["tenant"]
+    try:
+        admission = relay.door.admit(websocket, tenant)
+        # A store that can't be opened is told before the upgrade, where a client sees a status.
+        await relay.tenants.store(tenant)
+    except SyncError as error:
+        await websocket.send_denial_response(problem_response(error))
+        return
+    connection = Connection(websocket, admission.grant, relay.limits, relay.meters)
+    documents = Documents(relay, tenant, connection)
+    try:
+        await websocket.accept(admission.subprotocol)
+        with relay.connections.holding(connection, MULTIPLEXED):
+            await connection.run(documents.listen, handshake_timeout_s=relay.handshake_timeout_s)
+    finally:
+        documents.leave_all()
+
+
+class Documents:
+    """The documents that one connection has open. A document is opened by asking for its state."""
+
+    def __init__(self, relay: Relay, tenant: str, connection: Connection) -> None:
+        self._relay = relay
+        self._tenant = tenant
+        self._connection = connection
+        self._open: dict[str, tuple[Host, Member]] = {}
+
+    async def listen(self, frame: bytes) -> None:
+        """Take one frame. Raises :class:`SyncError` when the connection must end."""
+        heard_at_s = time.monotonic()
+        document, message = multiplexed.decode(frame, self._relay.limits)
+        if isinstance(message, Leave):
+            self._leave(document)
+            return
+        found = self._open.get(document)
+        if found is None:
+            found = await self._enter(document, message)
+            if found is None:
+                return
+        host, member = found
+        await host.submit(Said(member.id, message, await self._connection.decoded(message), heard_at_s))
+
+    async def _enter(self, document: str, message: Message) -> tuple[Host, Member] | None:
+        """Enter a room, or say why not: a refusal of one document leaves the others alone."""
+        if not isinstance(message, StateRequest):
+            raise OutOfTurn(f"{document} must be opened with a state request before anything else is said about it")
+        maximum = self._relay.limits.documents_per_connection_max
+        if len(self._open) >= maximum:
+            raise LimitExceeded("documents_per_connection_max", maximum, maximum + 1)
+        grant = self._connection.grant
+        member = Member(
+            next_member_id(), grant.subject, grant.may_write(document), MULTIPLEXED, self._connection.outbox
+        )
+        try:
+            if not grant.may_read(document):
+                raise Forbidden(f"this token does not allow to read {document}")
+            host = await self._relay.rooms.enter(RoomId(self._tenant, document), member)
+        except AccessError as error:
+            self._connection.outbox.put(multiplexed.encode(document, Denied(error.code, str(error))))
+            return None
+        self._open[document] = host, member
+        return host, member
+
+    def _leave(self, document: str) -> None:
+        found = self._open.pop(document, None)
+        if found is not None:
+            host, member = found
+            host.leave(member)
+
+    def leave_all(self) -> None:
+        """Leave every room: the connection is gone."""
+        for document in list(self._open):
+            self._leave(document)

@@ -1,0 +1,33 @@
+"""What an endpoint needs of the running relay. Made once, by app.py; every request finds it in its state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from starlette.requests import HTTPConnection
+
+from crdt_sync.limits import Limits
+from server.rooms.registry import Rooms
+from server.storage.tenants import Tenants
+from server.telemetry.meters import Meters
+from server.web.connections import Connections
+from server.web.door import Door
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """The parts of one relay, open and running."""
+
+    limits: Limits
+    meters: Meters
+    door: Door
+    tenants: Tenants
+    rooms: Rooms
+    connections: Connections
+    handshake_timeout_s: float
+
+
+def relay_of(connection: HTTPConnection) -> Relay:
+    """The relay that serves this request."""
+    relay: Relay = connection.state.relay
+    return relay
