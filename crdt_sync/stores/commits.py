@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias, assert_never
 
+from crdt_sync.stores.custody import Hold
 from crdt_sync.stores.migrations import write_meta
 from crdt_sync.stores.seals import Head, Seal
 from crdt_sync.stores.update_log import Record, Snapshot
@@ -78,7 +79,7 @@ class Batch:
                 self._compactions.append((head, job))
             case _:
                 assert_never(job)
-        self._heads[job.document] = head
+        self._heads[job.document] = replace(head, revision=head.revision + 1)
         return head.last_seq
 
     def write(self, connection: sqlite3.Connection) -> Mapping[str, Head]:
@@ -86,9 +87,10 @@ class Batch:
         connection.execute("BEGIN IMMEDIATE")
         try:
             connection.executemany(
-                "INSERT INTO heads VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
+                "INSERT INTO heads VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
                 " last_seq = excluded.last_seq, link = excluded.link, snapshot = excluded.snapshot,"
-                " previous = excluded.previous, marks = excluded.marks, seal = excluded.seal",
+                " previous = excluded.previous, marks = excluded.marks, revision = excluded.revision,"
+                " seal = excluded.seal",
                 map(self._head_row, self._heads.values()),
             )
             if self._new_documents:
@@ -121,10 +123,9 @@ class Batch:
             self._records.append((head.id, seq, record.author, record.at_ms, record.update, link))
         return replace(head, last_seq=seq, link=link)
 
-    def _head_row(self, head: Head) -> tuple[int, str, int, bytes, int, int, str, bytes]:
-        seal = self._seal.head(head)
-        marks = head.marks_text()
-        return (head.id, head.name, head.last_seq, head.link, head.snapshot, head.previous, marks, seal)
+    def _head_row(self, head: Head) -> tuple[int | str | bytes, ...]:
+        place = (head.id, head.name, head.last_seq, head.link, head.snapshot, head.previous)
+        return (*place, head.marks_text(), head.revision, self._seal.head(head))
 
     def _compact(self, connection: sqlite3.Connection, head: Head, compaction: Compaction) -> None:
         snapshot, link = compaction.snapshot, compaction.link
@@ -140,8 +141,12 @@ class Batch:
         connection.execute("DELETE FROM records WHERE document = ? AND seq <= ?", (head.id, head.previous))
 
 
-def commit(connection: sqlite3.Connection, jobs: Sequence[Job], heads: Mapping[str, Head], seal: Seal) -> Committed:
-    """Write all ``jobs`` in one transaction."""
+def commit(
+    connection: sqlite3.Connection, jobs: Sequence[Job], heads: Mapping[str, Head], seal: Seal, custody: Hold
+) -> Committed:
+    """Write all ``jobs`` in one transaction, and note outside of the database that it happened."""
     batch = Batch(heads, seal)
     last_seqs = [batch.plan(job) for job in jobs]
-    return Committed(batch.write(connection), last_seqs)
+    committed = Committed(batch.write(connection), last_seqs)
+    custody.write_note(seal.note(committed.heads[jobs[-1].document]))
+    return committed

@@ -30,8 +30,12 @@ class Connection(aiosqlite.Connection):
     """An aiosqlite connection that runs a whole function in its thread: one hop (70 us) per commit or load."""
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Call ``work`` with the raw connection, in the connection's thread."""
-        return cast(T, await self._execute(work, self._conn))  # type: ignore[no-untyped-call]
+        """Call ``work`` with the raw connection, in the connection's thread. Raises sqlite3.Error."""
+        try:
+            return cast(T, await self._execute(work, self._conn))  # type: ignore[no-untyped-call]
+        except UnicodeDecodeError as error:
+            # SQLite's message quoted damaged bytes of the schema, and the sqlite3 module could not even say so.
+            raise sqlite3.DatabaseError(f"unreadable text in the file ({error.reason})") from error
 
 
 async def connect(path: Path, access: Access) -> Connection:

@@ -1,11 +1,12 @@
 """Who holds a store's file, and whether it is the file that it should be.
 
-Beside ``FILE`` lie ``FILE.lock``, held while the store is open, and ``FILE.identity``, which knows that the store
-exists, who it is and whether it was closed. Without it, a file that is gone would look like one that never was.
+Beside ``FILE`` lie ``FILE.lock``, held while the store is open (it also takes notes, see :class:`Hold`), and
+``FILE.identity``, which knows that the store exists, who it is and whether it was closed. Without it, a file that is gone would look like one that never was.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import uuid
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 
 from crdt_sync.errors import StoreCorrupted, StoreUnavailable
 from crdt_sync.stores.wal import WAL_HEADER_BYTES, check_wal
@@ -21,7 +22,7 @@ from crdt_sync.stores.wal import WAL_HEADER_BYTES, check_wal
 if sys.platform == "win32":
     import msvcrt
 
-    def try_lock(file: IO[bytes]) -> None:
+    def try_lock(file: io.FileIO) -> None:
         # Far behind the text, so that others may read who holds it.
         file.seek(1 << 20)
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
@@ -30,13 +31,14 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def try_lock(file: IO[bytes]) -> None:
+    def try_lock(file: io.FileIO) -> None:
         # flock, not lockf: it also keeps a second opener in the same process out.
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 State = Literal["creating", "open", "closed"]
 FIRST_LINE = "crdt-sync store"
+NOTE_OFFSET, NOTE_BYTES = 64, 96
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,25 +61,41 @@ class Sidecar:
         return f"{FIRST_LINE}\n{self.identity}\n{self.state}\n"
 
 
+class Hold:
+    """A held store: its lock file, which also takes a note of the last commit.
+
+    The note is written after the commit's fsync and never synced itself, so it is never ahead of what is durable;
+    yet after the death of the process alone it is exact. A WAL that ends before it was damaged, not torn."""
+
+    def __init__(self, file: io.FileIO) -> None:
+        self._file = file
+
+    def read_note(self) -> bytes:
+        self._file.seek(NOTE_OFFSET)
+        return self._file.read(NOTE_BYTES).strip()
+
+    def write_note(self, note: bytes) -> None:
+        self._file.seek(NOTE_OFFSET)
+        self._file.write(note.ljust(NOTE_BYTES - 1) + b"\n")
+
+
 @contextmanager
-def hold(path: Path, *, create: bool) -> Iterator[None]:
+def hold(path: Path, *, create: bool) -> Iterator[Hold]:
     """Keep every other process (and every other store in this one) away from the file at ``path``.
 
     Raises :class:`StoreUnavailable` at once if somebody holds it, or if nothing is there and ``create`` is not set."""
     if not create and not any(beside(path, suffix).exists() for suffix in ("", "-wal", ".identity")):
         raise StoreUnavailable(f"there is no store at {path}")
     # The file stays behind: removing it would race with the next holder.
-    with open(beside(path, ".lock"), "a+b") as file:
+    descriptor = os.open(beside(path, ".lock"), os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
+    with io.FileIO(descriptor, "r+") as file:
         try:
             try_lock(file)
         except OSError as error:
-            file.seek(0)
-            holder = file.read(64).decode(errors="replace").strip() or "unknown process"
+            holder = file.read(NOTE_OFFSET).decode(errors="replace").strip() or "unknown process"
             raise StoreUnavailable(f"{path} is held by another opener ({holder})") from error
-        file.truncate(0)
-        file.write(f"pid {os.getpid()}\n".encode())
-        file.flush()
-        yield
+        file.write(f"pid {os.getpid()}".ljust(NOTE_OFFSET - 1).encode() + b"\n")
+        yield Hold(file)
 
 
 def beside(path: Path, suffix: str) -> Path:

@@ -27,7 +27,7 @@ def first_format(connection: sqlite3.Connection, _seal: Seal) -> None:
     connection.execute(
         "CREATE TABLE heads (id INTEGER PRIMARY KEY, name TEXT NOT NULL, last_seq INTEGER NOT NULL,"
         " link BLOB NOT NULL, snapshot INTEGER NOT NULL, previous INTEGER NOT NULL, marks TEXT NOT NULL,"
-        " seal BLOB NOT NULL) STRICT"
+        " revision INTEGER NOT NULL, seal BLOB NOT NULL) STRICT"
     )
     # Without a rowid, a document's records lie side by side, and a commit touches one page per document.
     connection.execute(

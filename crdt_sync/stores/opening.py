@@ -57,15 +57,25 @@ def read_identity(connection: sqlite3.Connection, path: Path, sidecar: Sidecar, 
     return source
 
 
-def begin_session(connection: sqlite3.Connection, source: Source, bytes_max: int | None) -> Heads:
-    """Migrate the file if it is older, put a first row into the WAL, and read where every document stands."""
+def begin_session(
+    connection: sqlite3.Connection, source: Source, bytes_max: int | None, noted: tuple[int, int] | None
+) -> Heads:
+    """Migrate the file if it is older, read where every document stands, and put a first row into the WAL.
+
+    ``noted`` is the (document number, revision) that the session before had reached when it died; a file that has
+    not got so far is :class:`StoreCorrupted`."""
     meta = read_meta(connection, source)
     migrate(connection, source.seal, version=int(meta["schema"]), name=str(source.path))
     if bytes_max is not None:
         (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
         connection.execute(f"PRAGMA max_page_count = {max(1, bytes_max // page_bytes)}")
+    heads = read_heads(connection, source, int(meta["documents"]))
+    if noted and heads.damage is None:
+        number, revision = noted
+        if not any(head.id == number and head.revision >= revision for head in heads.by_name.values()):
+            raise StoreCorrupted(f"{source.path}: its last durable commits are missing; its -wal file is damaged")
     connection.execute("BEGIN IMMEDIATE")
     # From here on until a clean close, the WAL is not empty, so one that is lost can be told from one never needed.
     write_meta(connection, source.seal, "opened", str(int(meta["opened"]) + 1))
     connection.execute("COMMIT")
-    return read_heads(connection, source, int(meta["documents"]))
+    return heads

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from crdt_sync.errors import StoreCorrupted
 from crdt_sync.stores.migrations import check_version
@@ -72,20 +73,18 @@ def read_heads(connection: sqlite3.Connection, source: Source, count: int) -> He
     return Heads(heads, damage)
 
 
-SELECT_HEAD = "SELECT id, name, last_seq, link, snapshot, previous, marks, seal FROM heads"
+SELECT_HEAD = "SELECT id, name, last_seq, link, snapshot, previous, marks, revision, seal FROM heads"
 
 
-def parse_head(row: tuple[object, ...], seal: Seal) -> Head | None:
+def parse_head(row: tuple[Any, ...], seal: Seal) -> Head | None:
     """The head that a row holds, or None if it is not what was written."""
-    match row:
-        case [int(number), bytes(name), int(last), bytes(link), int(current), int(previous), bytes(marks), kept]:
-            try:
-                head = Head(number, name.decode(), last, link, current, previous, json.loads(marks))
-                return head if seal.head(head) == kept else None
-            except (ValueError, TypeError, RecursionError, struct.error):
-                return None
-        case _:
-            return None
+    try:
+        number, name, last_seq, link, snapshot, previous, marks, revision, kept = row
+        head = Head(number, name.decode(), last_seq, link, snapshot, previous, json.loads(marks), revision)
+        return head if seal.head(head) == kept else None
+    except (AttributeError, ValueError, TypeError, RecursionError, struct.error):
+        # A flipped bit may have changed a column's type, or made its text unreadable.
+        return None
 
 
 def read_head(connection: sqlite3.Connection, source: Source, expected: Head) -> Head:

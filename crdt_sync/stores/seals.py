@@ -27,6 +27,8 @@ class Head:
     previous: int = 0
     """``through`` of the snapshot before; the log is kept from there on. 0: kept from its beginning."""
     marks: Mapping[str, int] = field(default_factory=dict)
+    revision: int = 0
+    """How many appends, marks and compactions made it what it is."""
 
     def marks_text(self) -> str:
         """The marks as they are stored: canonical JSON."""
@@ -58,12 +60,25 @@ class Seal:
 
     def head(self, head: Head) -> bytes:
         """Checksum of a head row."""
-        numbers = struct.pack("<QQQQ", head.id, head.last_seq, head.snapshot, head.previous)
+        numbers = struct.pack("<QQQQQ", head.id, head.last_seq, head.snapshot, head.previous, head.revision)
         return self._digest(b"head", numbers, head.name.encode(), head.link, head.marks_text().encode())
 
     def meta(self, name: bytes, value: bytes) -> bytes:
         """Checksum of a meta row."""
         return self._digest(b"meta", name, value)
+
+    def note(self, head: Head) -> bytes:
+        """A line that says how far this head has come, for :meth:`Hold.write_note`."""
+        fact = f"{head.id} {head.revision}".encode()
+        return fact + b" " + self._digest(b"note", fact).hex().encode()
+
+    def read_note(self, note: bytes) -> tuple[int, int] | None:
+        """(document number, revision) that a note tells, or None for anything but a whole note of this store."""
+        fact, _, kept = note.rpartition(b" ")
+        if self._digest(b"note", fact).hex().encode() != kept:
+            return None
+        number, revision = fact.split()
+        return int(number), int(revision)
 
     def _digest(self, person: bytes, *parts: bytes) -> bytes:
         digest = blake2b(digest_size=SEAL_BYTES, key=self._key, person=person)

@@ -10,13 +10,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, assert_never
 
 from crdt_sync.errors import StoreCorrupted, StoreError, StoreUnavailable
 from crdt_sync.stores import history
 from crdt_sync.stores.commits import Append, Committed, Compaction, Job, Mark, commit
 from crdt_sync.stores.connection import Connection, checkpoint, connect, is_final, store_error
-from crdt_sync.stores.custody import Sidecar, beside, hold, write_sidecar
+from crdt_sync.stores.custody import Hold, Sidecar, beside, hold, write_sidecar
 from crdt_sync.stores.opening import begin_session, existing_or_new, read_identity
 from crdt_sync.stores.rows import Heads, Source
 from crdt_sync.stores.seals import Head
@@ -42,12 +42,14 @@ VERIFY_CHUNK_RECORDS = 1_000
 class SqliteStore:
     """See :class:`~crdt_sync.stores.update_log.Store`; made by :func:`open_sqlite_store`."""
 
-    def __init__(self, source: Source, sidecar: Sidecar, reader: Connection, writer: Connection, heads: Heads) -> None:
+    def __init__(
+        self, source: Source, sidecar: Sidecar, custody: Hold, reader: Connection, writer: Connection, heads: Heads
+    ) -> None:
         self.path = source.path
         self.failure: StoreError | None = None
         self.commits = 0
         """Transactions that appended, marked or compacted, since the store was opened."""
-        self._source, self._sidecar = source, sidecar
+        self._source, self._sidecar, self._custody = source, sidecar, custody
         self._reader, self._writer = reader, writer
         self._heads, self._damage = dict(heads.by_name), heads.damage
         self._queue: list[Job] = []
@@ -172,12 +174,11 @@ class SqliteStore:
             reject(jobs, self.failure)
             return
         try:
-            work = partial(commit, jobs=jobs, heads=self._heads, seal=self._source.seal)
+            work = partial(commit, jobs=jobs, heads=self._heads, seal=self._source.seal, custody=self._custody)
             committed = await self._writer.run(work)
             self._wal_bytes()
-        except (sqlite3.Error, StoreError) as error:
-            self._fail(error)
-            reject(jobs, error if isinstance(error, StoreError) else store_error(error, self.path), error)
+        except (sqlite3.Error, StoreError, OSError) as error:
+            reject(jobs, self._fail(error), error)
         except BaseException as error:
             # Not the disk's doing, such as a loop that is torn down. Nobody may wait for ever.
             self.failure = StoreUnavailable(f"{self.path}: its commits have stopped ({error!r})")
@@ -197,12 +198,21 @@ class SqliteStore:
             # The WAL still has everything. A full disk may pass: the next commit tries again.
             self._fail(error)
 
-    def _fail(self, error: sqlite3.Error | StoreError) -> None:
-        """Stop for good if ``error`` says so (rule L14)."""
-        if isinstance(error, StoreError):
-            self.failure = error
-        elif is_final(error):
-            self.failure = store_error(error, self.path)
+    def _fail(self, error: sqlite3.Error | StoreError | OSError) -> StoreError:
+        """Stop for good if ``error`` says so (rule L14); returns it in our words."""
+        failure: StoreError
+        match error:
+            case StoreError():
+                failure = error
+            case sqlite3.Error():
+                failure = store_error(error, self.path)
+            case OSError():
+                failure = StoreUnavailable(f"{self.path}: {error}")
+            case _:
+                assert_never(error)
+        if not isinstance(error, sqlite3.Error) or is_final(error):
+            self.failure = failure
+        return failure
 
     def _wal_bytes(self) -> int:
         wal = beside(self.path, "-wal")
@@ -273,7 +283,7 @@ async def open_sqlite_store(
     not the one that was there, or is damaged) and :class:`StoreTooNew`."""
     async with AsyncExitStack() as stack:
         try:
-            stack.enter_context(hold(path, create=create))
+            custody = stack.enter_context(hold(path, create=create))
             sidecar = await existing_or_new(path, create=create, kind=kind)
             # On any error, the stack closes the writer before the reader: then nothing is checkpointed or removed.
             reader = await connect(path, "ro")
@@ -281,13 +291,16 @@ async def open_sqlite_store(
             source = await reader.run(partial(read_identity, path=path, sidecar=sidecar, kind=kind))
             writer = await connect(path, "rw")
             stack.push_async_callback(writer.close)
-            heads = await writer.run(partial(begin_session, source=source, bytes_max=bytes_max))
+            # Only a store that was left open has anything to say about its last commit.
+            noted = source.seal.read_note(custody.read_note()) if sidecar.state == "open" else None
+            heads = await writer.run(partial(begin_session, source=source, bytes_max=bytes_max, noted=noted))
+            custody.write_note(b"")
             await asyncio.to_thread(write_sidecar, path, Sidecar(sidecar.identity, "open"))
         except sqlite3.Error as error:
             raise store_error(error, path) from error
         except OSError as error:
             raise StoreUnavailable(f"{path}: {error}") from error
-        store = SqliteStore(source, sidecar, reader, writer, heads)
+        store = SqliteStore(source, sidecar, custody, reader, writer, heads)
         try:
             yield store
         finally:
