@@ -52,6 +52,7 @@ class InventoryDocument:
         self._now_ms = now_ms
         self._next_sequence = 0
         self._writable: set[int] = set()
+        self._noted = False
         self._found: set[str] = set()
 
     # Catalog
@@ -209,8 +210,9 @@ class InventoryDocument:
         reference = None if ref is None else _check_ref(ref)
         self._check_writable(self._movements)
         # A newcomer learns from the catalog which movement documents there are; equal concurrent notes are harmless.
-        noted = self._catalog.get(PERIODS, self._period) is not None
-        if not noted:
+        if not self._noted:
+            self._noted = self._catalog.get(PERIODS, self._period) is not None
+        if not self._noted:
             self._check_writable(self._catalog)
         stamp = self._clock.tick(self._now_ms())
         self._next_sequence = movements.next_sequence(self._movements, self._next_sequence)
@@ -218,8 +220,9 @@ class InventoryDocument:
         movement = Movement(
             self._period, mid, kind, product, location, quantity, self._rid, stamp, reference, ext or {}
         )
-        if not noted:
+        if not self._noted:
             self._catalog.put(PERIODS, self._period, 1)
+            self._noted = True
         self._movements.put(MOVEMENTS, mid, movement.layout())
         return mid
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from crdt_sync.documents.clock import at_ms
-from crdt_sync.documents.keys import is_movement_id, movement_id, nfc
+from crdt_sync.documents.keys import is_movement_id, nfc, to_base36
 from crdt_sync.documents.roots import RootsView, Value
 from crdt_sync.documents.schema import INT_MAX, MOVEMENTS, Fault, stamp, whole
 from crdt_sync.errors import QuantityOutOfRange
@@ -148,19 +148,22 @@ class StockFold:
 def next_sequence(roots: RootsView, start: int) -> int:
     """The first free sequence number from ``start`` on for movements of this replica in this document.
 
-    Nobody else writes under our client id and we count without gaps, so a doubling search finds the end."""
-    if not _is_taken(roots, start):
+    Nobody else writes under our client id and we count without gaps, so a search in growing steps finds the end."""
+    author = to_base36(roots.client_id)
+
+    def is_taken(sequence: int) -> bool:
+        return roots.get(MOVEMENTS, f"{author}.{to_base36(sequence)}") is not None
+
+    if not is_taken(start):
         return start
     taken, step = start, 1
-    while _is_taken(roots, taken + step):
-        taken, step = taken + step, step * 2
+    while is_taken(taken + step):
+        # Steeper than doubling: each look into the document costs more than halving a few times more.
+        taken, step = taken + step, step * 16
     free = taken + step
     while free - taken > 1:
         middle = (taken + free) // 2
-        if _is_taken(roots, middle):
-            taken = middle
-        else:
-            free = middle
+        taken, free = (middle, free) if is_taken(middle) else (taken, middle)
     return free
 
 
@@ -180,7 +183,3 @@ def check_delta(delta: int) -> int:
     if delta == 0:
         raise QuantityOutOfRange(delta, "must not be 0")
     return delta
-
-
-def _is_taken(roots: RootsView, sequence: int) -> bool:
-    return roots.get(MOVEMENTS, movement_id(roots.client_id, sequence)) is not None
