@@ -1,7 +1,8 @@
 """Who holds a store's file, and whether it is the file that it should be.
 
 Beside ``FILE`` lie ``FILE.lock``, held while the store is open (it also takes notes, see :class:`Hold`), and
-``FILE.identity``, which knows that the store exists, who it is and whether it was closed. Without it, a file that is gone would look like one that never was.
+``FILE.identity``, which knows that the store exists, who it is and whether it was closed. Without it, a file that is
+gone would look like one that never was.
 """
 
 from __future__ import annotations
