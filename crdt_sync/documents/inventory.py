@@ -10,7 +10,16 @@ from crdt_sync.documents.clock import HybridClock, is_ahead
 from crdt_sync.documents.keys import LIFE, check_name, location_key, product_key
 from crdt_sync.documents.movements import Cell, Movement, StockFold
 from crdt_sync.documents.names import check_period
-from crdt_sync.documents.registers import ACTIVE, Catalog, check_field, check_value, read_catalog, read_value, same
+from crdt_sync.documents.registers import (
+    ACTIVE,
+    Catalog,
+    check_field,
+    check_value,
+    read_catalog,
+    read_periods,
+    read_value,
+    same,
+)
 from crdt_sync.documents.roots import Roots, RootsView, Value
 from crdt_sync.documents.schema import ATTRIBUTES, MOVEMENTS, PERIODS, Fault, check_writable, meta_faults
 from crdt_sync.errors import (
@@ -92,6 +101,10 @@ class InventoryDocument:
     def locations(self) -> dict[str, dict[str, Value]]:
         """All locations with their attributes."""
         return self._read_catalog().locations
+
+    def periods(self) -> list[str]:
+        """The periods that anybody noted, sorted; each has, or soon will have, a movement document."""
+        return read_periods(self._catalog.entries(PERIODS))[0]
 
     # Movements
 
@@ -191,6 +204,7 @@ class InventoryDocument:
     def faults(self) -> list[Fault]:
         """Every entry that was skipped as unreadable, and movements stamped by a clock that runs ahead."""
         faults = [*self._read_catalog().faults, *meta_faults(self._catalog), *self._fold().faults]
+        faults += read_periods(self._catalog.entries(PERIODS))[1]
         for document in self._documents.values():
             faults += meta_faults(document)
         now_ms = self._now_ms()

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from math import isfinite
 
 from crdt_sync.documents.keys import LIFE, check_name, uncomp
+from crdt_sync.documents.names import check_period
 from crdt_sync.documents.roots import Value
-from crdt_sync.documents.schema import ATTRIBUTES, INT_MAX, Fault, whole
+from crdt_sync.documents.schema import ATTRIBUTES, INT_MAX, PERIODS, Fault, whole
 from crdt_sync.errors import InvalidName, InvalidValue
 
 ACTIVE = "active"
@@ -76,6 +77,17 @@ def read_catalog(entries: Mapping[str, Value]) -> Catalog:
     for (is_location, name), fields in found.items():
         catalog.faults.extend(_file(name, fields, catalog.locations if is_location else catalog.products))
     return catalog
+
+
+def read_periods(entries: Mapping[str, Value]) -> tuple[list[str], list[Fault]]:
+    """The periods that the ``periods`` root notes, sorted, and the keys in it that are none."""
+    periods, faults = [], []
+    for key in sorted(entries):
+        try:
+            periods.append(check_period(key))
+        except InvalidName:
+            faults.append(Fault(PERIODS, key, "is no UTC month or day"))
+    return periods, faults
 
 
 def same(one: Value, other: Value) -> bool:

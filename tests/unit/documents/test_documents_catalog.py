@@ -153,6 +153,14 @@ def test_what_a_foreign_page_wrote_wrong_is_skipped_and_reported() -> None:
         replica.inventory.attribute("shirt", "price")
 
 
+def test_a_period_that_no_calendar_has_hides_none_of_the_others() -> None:
+    replica = shop()
+    for key in ("2026-12", "2026-13", "soon", "2026-11-20"):
+        replica.catalog.put("periods", key, 1)
+    assert replica.inventory.periods() == ["2026-11-20", "2026-12"]
+    assert [fault.key for fault in replica.inventory.faults()] == ["2026-13", "soon"]
+
+
 def test_adding_a_product_that_a_foreign_page_filled_with_the_unreadable_is_refused() -> None:
     replica = shop()
     replica.catalog.put("attr", "shirt/price", {"cents": 5})
