@@ -215,6 +215,7 @@ def test_another_spelling_of_a_good_signature_is_refused() -> None:
         {"iat": int(NOW_S) + 6, "exp": int(NOW_S) + 60},
         {"nbf": int(NOW_S) + 6},
         {"nbf": "soon"},
+        {"nbf": True},
         {"tenant": "ACME"},
         {"tenant": "acme/../beta"},
         {"tenant": "*"},
