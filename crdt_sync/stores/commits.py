@@ -69,18 +69,20 @@ class Batch:
         head = self._head(job.document)
         match job:
             case Append():
-                head = self._append(head, job.records)
+                after = self._append(head, job.records)
             case Mark():
-                head = replace(head, marks={**head.marks, job.name: job.value})
+                marks = {**head.marks, job.name: job.value}
+                after = replace(head, marks=marks, revision=head.revision + 1)
             case Compaction():
                 # A snapshot at the same place replaces the current one, and the one before it stays.
                 previous = job.anchor if job.anchor < job.snapshot.through else head.previous
-                head = replace(head, snapshot=job.snapshot.through, previous=previous)
-                self._compactions.append((head, job))
+                through = job.snapshot.through
+                after = replace(head, snapshot=through, previous=previous, revision=head.revision + 1)
+                self._compactions.append((after, job))
             case _:
                 assert_never(job)
-        self._heads[job.document] = replace(head, revision=head.revision + 1)
-        return head.last_seq
+        self._heads[job.document] = after
+        return after.last_seq
 
     def write(self, connection: sqlite3.Connection) -> Mapping[str, Head]:
         """Commit everything planned in one transaction and return the new heads; on an error nothing was changed."""
@@ -121,7 +123,8 @@ class Batch:
             seq += 1
             link = self._seal.record(link, document, seq, record.author.encode(), record.at_ms, record.update)
             self._records.append((head.id, seq, record.author, record.at_ms, record.update, link))
-        return replace(head, last_seq=seq, link=link)
+        # Written out: dataclasses.replace takes four times as long, and this runs for every append.
+        return Head(head.id, head.name, seq, link, head.snapshot, head.previous, head.marks, head.revision + 1)
 
     def _head_row(self, head: Head) -> tuple[int | str | bytes, ...]:
         place = (head.id, head.name, head.last_seq, head.link, head.snapshot, head.previous)

@@ -11,6 +11,9 @@ from hashlib import blake2b
 from crdt_sync.stores.update_log import Snapshot
 
 SEAL_BYTES = 16
+LENGTH = struct.Struct("<Q")
+RECORD_SIZES = struct.Struct("<QqII")
+CANONICAL_JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ class Head:
 
     def marks_text(self) -> str:
         """The marks as they are stored: canonical JSON."""
-        return json.dumps(self.marks, sort_keys=True, separators=(",", ":"))
+        return CANONICAL_JSON.encode(self.marks) if self.marks else "{}"
 
 
 class Seal:
@@ -49,7 +52,7 @@ class Seal:
     def record(self, before: bytes, document: bytes, seq: int, author: bytes, at_ms: int, update: bytes) -> bytes:
         """The next link of the hash chain: a row that is changed, missing or moved breaks it."""
         # One flat join: this runs once per appended record and once per loaded one.
-        sizes = struct.pack("<QqII", seq, at_ms, len(document), len(author))
+        sizes = RECORD_SIZES.pack(seq, at_ms, len(document), len(author))
         parts = b"".join((before, sizes, document, author, update))
         return blake2b(parts, digest_size=SEAL_BYTES, key=self._key, person=b"record").digest()
 
@@ -80,9 +83,10 @@ class Seal:
         number, revision = fact.split()
         return int(number), int(revision)
 
-    def _digest(self, person: bytes, *parts: bytes) -> bytes:
+    def _digest(self, person: bytes, *fields: bytes) -> bytes:
         digest = blake2b(digest_size=SEAL_BYTES, key=self._key, person=person)
-        for part in parts:
-            digest.update(struct.pack("<Q", len(part)))
-            digest.update(part)
+        for field_bytes in fields:
+            # Each with its length, so that no two rows can mean the same bytes. Not joined: a snapshot may be large.
+            digest.update(LENGTH.pack(len(field_bytes)))
+            digest.update(field_bytes)
         return digest.digest()
