@@ -13,8 +13,8 @@ PYTEST := -m pytest -q -n auto --maxprocesses=4 --dist worksteal
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
-run: .venv/.installed ## Start a relay on this machine; more options with ARGS="--port 9000"
-	@$(BIN)/crdt-sync serve $(ARGS)
+run: .venv/.installed ## Start a relay on this machine, with a token to try it; options with ARGS="--port 9000"
+	@$(BIN)/crdt-sync serve --demo acme $(ARGS)
 
 test: system check test-only simulator ## Install everything, then run every check and every test
 	@echo "== all green"

@@ -16,7 +16,7 @@ from server.auth.tickets import Tickets
 from server.auth.tokens import TokenVerifier
 from server.rooms.host import CompactionRule, HostParts
 from server.rooms.registry import open_rooms
-from server.scribes import open_scribes
+from server.scribes.pool import open_scribes
 from server.settings import Settings
 from server.storage.tenants import open_tenants
 from server.telemetry.meters import Meters

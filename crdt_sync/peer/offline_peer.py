@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 from crdt_sync.documents.clock import HybridClock
 from crdt_sync.documents.keys import to_base36
 from crdt_sync.documents.names import CATALOG, metrics_document, movements_document, period_of
+from crdt_sync.documents.registers import read_periods
 from crdt_sync.documents.schema import PERIODS
 from crdt_sync.errors import NotSynced, ReplicaBroken, StoreError, SyncError
 from crdt_sync.limits import DEFAULT_LIMITS, Limits
@@ -118,7 +119,7 @@ class OfflinePeer:
     async def periods(self) -> Sequence[str]:
         """The periods that have movements, as far as this peer knows."""
         catalog = await self._shelf.open(CATALOG)
-        return sorted(catalog.replica.entries(PERIODS))
+        return _periods(catalog)
 
     def status(self) -> Status:
         """How this peer stands, without asking anybody. Counts the documents that are open."""
@@ -177,7 +178,7 @@ class OfflinePeer:
         ]
         history = {
             other: document
-            for other in {*others, *catalog.replica.entries(PERIODS)} - {period}
+            for other in {*others, *_periods(catalog)} - {period}
             if (document := self._shelf.get(movements_document(other))) is not None
         }
         return Desk(catalog, period, movements, metrics, history, self._writer)
@@ -238,7 +239,7 @@ class OfflinePeer:
     async def _on_synced(self, document: LocalDocument) -> None:
         """The catalog has arrived: it says which periods there are."""
         if document.name == CATALOG and self._follow == "all" and self._link is not None:
-            for period in document.replica.entries(PERIODS):
+            for period in _periods(document):
                 await self._link.join(movements_document(period))
 
     def _check_refusals(self, link: Link) -> None:
@@ -253,3 +254,9 @@ class OfflinePeer:
                 self._last_error = str(error)
             self._failed_attempts += 1
             await asyncio.sleep(backoff_s(self._failed_attempts, jitter=jitter()))
+
+
+def _periods(catalog: LocalDocument) -> Sequence[str]:
+    # A foreign page may have noted anything there; what is no period is reported by the facade's faults().
+    periods, _ = read_periods(catalog.replica.entries(PERIODS))
+    return sorted(periods)

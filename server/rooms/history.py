@@ -13,7 +13,7 @@ from crdt_sync.updates.decode import decode_update
 from crdt_sync.updates.encode import join, write_update
 from crdt_sync.updates.gate import judge
 from crdt_sync.updates.ledger import Ledger
-from crdt_sync.updates.pieces import EMPTY_UPDATE, Piece
+from crdt_sync.updates.pieces import EMPTY_UPDATE, Piece, whole
 from crdt_sync.values import ClientId, Clock, StateVector
 
 
@@ -37,12 +37,15 @@ class History:
         for update in tail:
             seq = history.seq + 1
             try:
-                verdict = judge(decode_update(update, limits), history.ledger, limits)
+                decoded = decode_update(update, limits)
+                verdict = judge(decoded, history.ledger, limits)
             except ProtocolError as error:
                 raise StoreCorrupted(f"update {seq} of {document} does not pass the gate: {error}") from error
-            if verdict.fresh is None or verdict.gap:
+            piece = whole(decoded)
+            if verdict.gap or history._repeats(piece):
                 raise StoreCorrupted(f"update {seq} of {document} does not follow from the log before it")
-            history.add(verdict.fresh)
+            # As it stands in the log, even if its deletes are known: a snapshot also deletes what was overwritten.
+            history.add(piece)
         return history
 
     @property
@@ -98,6 +101,9 @@ class History:
                 self._snapshot_state[span.client] = span.end_clock
         self._through = through
         self.ledger.forget_admitted(list(self._tail))
+
+    def _repeats(self, piece: Piece) -> bool:
+        return any(span.end_clock <= self.ledger.clocks.get(span.client, 0) for span in piece.spans)
 
     def _covers_snapshot(self, state: StateVector) -> bool:
         return all(state.get(client, 0) >= clock for client, clock in self._snapshot_state.items())

@@ -17,7 +17,7 @@ from server.rooms.audience import Audience
 from server.rooms.inbox import Inbox
 from server.rooms.member import Member
 from server.rooms.room import Arrived, Compacted, Departed, Envelope, Room, Said, Turn
-from server.scribes import Scribes
+from server.scribes.pool import Scribes
 from server.telemetry.meters import Meters
 
 log = structlog.get_logger(__name__)

@@ -34,6 +34,10 @@ class Roster:
             tuple(PresenceEntry(c, s.clock, s.state) for c, s in self._seats.items() if s.state is not None)
         )
 
+    def with_farewells(self) -> Presence:
+        """The same, and who has left of late: for a member that may have missed it."""
+        return Presence(tuple(PresenceEntry(c, s.clock, s.state) for c, s in self._seats.items()))
+
     def hear(self, member: int, author: str, presence: Presence, *, now_s: float) -> Presence:
         """Take in what ``member`` says; return what of it is news for the others.
 
@@ -64,8 +68,9 @@ class Roster:
         gone = []
         for client, seat in self._seats.items():
             if seat.member == member and seat.state is not None:
-                # One higher, or those who hold the last state would take this for an echo of it.
-                seat.clock, seat.state, seat.heard_at_s = seat.clock + 1, None, now_s
+                # At the clock that it had, which y-protocols takes for a farewell. One higher, and whoever is only
+                # reconnecting would say its next clock in vain and stay unseen.
+                seat.state, seat.heard_at_s = None, now_s
                 gone.append(PresenceEntry(client, seat.clock, None))
         return Presence(tuple(gone))
 

@@ -219,7 +219,7 @@ class Room:
             if not member.may_write:
                 self._deny(said.member, member, turn)
                 return
-            self._keep(verdict.fresh, said, member, turn)
+            self._keep(verdict.fresh, said, member, turn, is_whole=not verdict.gap)
         if verdict.gap and not whole_state:
             turn.gaps += 1
             if not member.owes_state:
@@ -232,7 +232,7 @@ class Room:
             turn.known += 1
             self._echo(said, member, turn)
 
-    def _keep(self, fresh: Piece, said: Said, member: _Member, turn: Turn) -> None:
+    def _keep(self, fresh: Piece, said: Said, member: _Member, turn: Turn, *, is_whole: bool) -> None:
         assert said.update is not None
         size = self._history.size_bytes + len(fresh.raw)
         if size > self._limits.document_bytes_max:
@@ -243,7 +243,9 @@ class Room:
             turn.deliveries.append(Broadcast(NewUpdate(fresh.raw), seq, None))
             return
         turn.deliveries.append(Broadcast(NewUpdate(fresh.raw), seq, said.member))
-        self._echo(said, member, turn)
+        if is_whole:
+            # An echo says that all of it is on disk, which is not so where something was not ready.
+            self._echo(said, member, turn)
 
     def _echo(self, said: Said, member: _Member, turn: Turn) -> None:
         assert said.update is not None
@@ -262,7 +264,8 @@ class Room:
             return
         turn.deliveries.append(Listens(member_id))
         turn.deliveries += (Reply(member_id, message, True) for message in self._history.after(seq))
-        turn.deliveries.append(Reply(member_id, self._roster.everyone(), True))
+        # Those who left while it was shed would stay with it as ghosts.
+        turn.deliveries.append(Reply(member_id, self._roster.with_farewells(), True))
         if member.owes_state:
             turn.deliveries.append(Reply(member_id, StateRequest(dict(self._history.ledger.state)), True))
         # Acks may have been dropped with the queue, so the latest is said again at the end of this turn.

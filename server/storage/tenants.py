@@ -96,7 +96,7 @@ class Tenants:
 @asynccontextmanager
 async def open_tenants(data_dir: Path, *, served: Collection[str], free_space_bytes_min: int) -> AsyncIterator[Tenants]:
     """The stores of ``data_dir``, which is made when it is missing; closed on leaving."""
-    data_dir.mkdir(parents=True, exist_ok=True)
+    await asyncio.to_thread(data_dir.mkdir, parents=True, exist_ok=True)
     tenants = Tenants(data_dir, served, free_space_bytes_min)
     try:
         yield tenants

@@ -1,4 +1,4 @@
-"""One WebSocket connection: a reader that feeds rooms, a sender that empties the outbox, and the rules for ending it."""
+"""One WebSocket connection: a reader that feeds rooms, a sender that empties the outbox, and how they end."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ class RelayWebSocketProtocol(WebSocketsSansIOProtocol):
     """To be passed to uvicorn as ``ws=``."""
 
     async def run_asgi(self) -> None:
-        extensions: dict[str, Any] = self.scope["extensions"]  # type: ignore[assignment]
+        extensions: dict[str, Any] = self.scope["extensions"]
         extensions[ABORT_EXTENSION] = {"abort": self.transport.abort}
         await super().run_asgi()
 

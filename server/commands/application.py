@@ -1,0 +1,26 @@
+"""The command line's tree."""
+
+from __future__ import annotations
+
+import typer
+
+from server.commands.check_config import check_config
+from server.commands.inspect import inspect
+from server.commands.rooms import rooms
+from server.commands.serve import serve
+from server.commands.token import token
+from server.commands.verify import verify
+
+application = typer.Typer(
+    name="crdt-sync",
+    help="A durable CRDT relay for Yjs pages and offline Python peers: what it acknowledges is on disk.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+application.command()(serve)
+application.command()(token)
+application.command("check-config")(check_config)
+application.command()(rooms)
+application.command()(inspect)
+application.command()(verify)
