@@ -1,0 +1,69 @@
+"""What must hold when a world has come to rest. Each check names the rule that it found broken."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from crdt_sync.errors import SyncError
+from crdt_sync.replica import replay
+from tests.simulation.actors import content_of
+from tests.simulation.bounds import LIMITS
+from tests.simulation.relay import open_history
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+
+def check_settled(world: World, when: str) -> None:
+    _check_promises(world, when)
+    _check_convergence(world, when)
+    _check_presence(world, when)
+
+
+def _check_promises(world: World, when: str) -> None:
+    for why in world.witness.lost_promises():
+        world.witness.accuse("P1", f"an edit {why} is not in the relay's log {when}")
+
+
+def _check_convergence(world: World, when: str) -> None:
+    """P7: every actor holds what the relay's log holds, and shows the same."""
+    witness = world.witness
+    clocks = dict(witness.durable.clocks)
+    first = world.actors[0]
+    expected = first.content
+    for actor in world.actors:
+        if actor.state != clocks:
+            witness.accuse("P7", f"{actor.name} does not hold what the relay's log holds, {when}")
+        if actor.content != expected:
+            witness.accuse("P7", f"{actor.name} and {first.name} show different documents {when}")
+
+
+def _check_presence(world: World, when: str) -> None:
+    """P11: everyone sees exactly those who are connected."""
+    here = {actor.presence_id: actor.presence_clock for actor in world.actors}
+    for actor in world.actors:
+        seen = {**actor.sees, actor.presence_id: actor.presence_clock}
+        ghosts, missed = seen.keys() - here.keys(), here.keys() - seen.keys()
+        if ghosts:
+            world.witness.accuse("P11", f"{actor.name} sees {len(ghosts)} who are gone, {when}")
+        if missed:
+            world.witness.accuse("P11", f"{actor.name} does not see {len(missed)} who are here, {when}")
+
+
+def check_storage(world: World) -> None:
+    """The relay's disk, read in every way that there is, says what the actors hold."""
+    disk, witness = world.relay.disk, world.witness
+    world.relay.check_disk()
+    expected = world.actors[0].content
+    try:
+        whole_log = replay([record.update for record in disk.archive], LIMITS)
+        if content_of(whole_log._doc) != expected or dict(whole_log.state) != dict(witness.durable.clocks):
+            witness.accuse("P7", "the replay of the relay's whole log differs from what its readers hold")
+        if disk.snapshot is None:
+            return
+        history = open_history(disk.load())
+        compacted = replay([history.snapshot, *history.tail()], LIMITS)
+        if content_of(compacted._doc) != expected or dict(compacted.state) != dict(whole_log.state):
+            witness.accuse("P12", "snapshot and tail differ from the whole log")
+    except SyncError as error:
+        witness.accuse("P8", f"the relay's log can't be replayed: {error}")

@@ -1,0 +1,326 @@
+"""The relay without an event loop: the real Room, Audience, Inbox and Outbox, driven step by step.
+
+Only what waits is replaced. Host.run's three lines (absorb, append, deliver) become three steps, so that anything
+may happen between them; a connection's sender becomes :meth:`Port.pump`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from crdt_sync.errors import ProtocolError, RoomClosing, StoreError, SyncError
+from crdt_sync.protocol import multiplexed, y_websocket
+from crdt_sync.protocol.messages import Message, NewUpdate, StateReply
+from crdt_sync.stores.update_log import Loaded, Record, Snapshot
+from server.rooms.audience import Audience
+from server.rooms.dialect import MULTIPLEXED, Dialect
+from server.rooms.history import History
+from server.rooms.inbox import Inbox
+from server.rooms.member import Member
+from server.rooms.outbox import Outbox
+from server.rooms.room import Arrived, Compacted, Departed, Envelope, Room, Said, Turn
+from server.scribes.tasks import compact
+from server.telemetry.meters import Meters
+from tests.simulation.bounds import LIMITS, ROOM
+from tests.simulation.disk import RelayDisk
+from tests.simulation.network import Link
+from tests.simulation.witness import Witness
+
+
+class WouldWaitError(Exception):
+    """A real coroutine would go to sleep here."""
+
+
+class Signal:
+    """Stands for an outbox's asyncio.Event, which can't sleep without a loop."""
+
+    def set(self) -> None:
+        """Nobody sleeps."""
+
+    def clear(self) -> None:
+        """Nobody sleeps."""
+
+    async def wait(self) -> None:
+        raise WouldWaitError
+
+
+def make_outbox() -> Outbox:
+    outbox = Outbox(LIMITS)
+    outbox._filled = Signal()  # type: ignore[assignment]
+    return outbox
+
+
+def take_now(outbox: Outbox) -> Sequence[bytes] | None:
+    """What ``outbox.take()`` gives at once: frames, () once it has ended, None when it would wait."""
+    try:
+        outbox.take().send(None)
+    except StopIteration as done:
+        frames: Sequence[bytes] = done.value
+        return frames
+    except WouldWaitError:
+        return None
+    raise AssertionError("Outbox.take() waits for something else than the outbox")
+
+
+class Port:
+    """The relay's end of a connection."""
+
+    def __init__(self, link: Link, member: Member, witness: Witness) -> None:
+        self.link = link
+        self.member = member
+        self._witness = witness
+        self._taken: deque[bytes] = deque()
+        self.is_done = False
+
+    @property
+    def has_work(self) -> bool:
+        outbox = self.member.outbox
+        return bool(self._taken or outbox._frames or outbox._when_drained or outbox.ended)
+
+    def pump(self) -> None:
+        """Hand frames to the network until it takes no more."""
+        outbox = self.member.outbox
+        while not self.link.down.is_full:
+            if not self._taken:
+                frames = take_now(outbox)
+                if frames is None:
+                    return
+                if not frames:
+                    self.link.end()
+                    self.is_done = True
+                    return
+                self._taken.extend(frames)
+            frame = self._taken.popleft()
+            self._check_visible(frame)
+            self.link.down.send(frame)
+            outbox.sent(frame)
+
+    def _check_visible(self, frame: bytes) -> None:
+        message = read_frame(self.member.dialect, frame)
+        if isinstance(message, NewUpdate | StateReply):
+            self._witness.shown(self.member.author, message.update)
+
+
+def read_frame(dialect: Dialect, frame: bytes) -> Message:
+    if dialect is MULTIPLEXED:
+        return multiplexed.decode(frame, LIMITS)[1]
+    return y_websocket.decode(frame, LIMITS)
+
+
+@dataclass(frozen=True, slots=True)
+class Compaction:
+    """A scribe's work, done and not yet put in place."""
+
+    snapshot: Snapshot
+
+
+class SimulatedHost:
+    """Mirrors server/rooms/host.py: one turn at a time, each of its three parts a step of its own."""
+
+    def __init__(self, loaded: Loaded, disk: RelayDisk, witness: Witness, room_type: type[Room]) -> None:
+        self.disk = disk
+        self.witness = witness
+        self.room = room_type(open_history(loaded), LIMITS)
+        self.inbox = Inbox(LIMITS.inbox_messages_max)
+        self.audience = Audience(ROOM, self.room.history.seq, self.inbox, Meters())
+        self.turn: Turn | None = None
+        self.batch: Sequence[Envelope] = ()
+        self.is_appended = False
+        self.compaction: Compaction | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        return self.turn is not None or not self.inbox.is_empty
+
+    def step(self, now_s: float) -> None:
+        """The next part of a turn. Raises :class:`StoreError` when the disk does."""
+        if self.turn is None:
+            if not self.inbox.is_empty:
+                self.absorb(now_s)
+        elif self.turn.kept and not self.is_appended:
+            self.append()
+        else:
+            self.deliver()
+
+    def absorb(self, now_s: float) -> None:
+        self.batch = self.inbox.take(LIMITS.turn_messages_max)
+        self.turn = self.room.absorb(self.batch, now_s=now_s)
+        self.is_appended = False
+
+    def append(self) -> None:
+        assert self.turn is not None
+        records = [Record(kept.update, kept.author, 0) for kept in self.turn.kept]
+        before = len(self.disk.archive)
+        try:
+            seq = self.disk.append(records)
+        finally:
+            sources = [envelope.update.raw for envelope in self.batch if isinstance(envelope, Said) and envelope.update]
+            for record in self.disk.archive[before:]:
+                self.witness.relay_logged(record.update, sources)
+        self.is_appended = True
+        if seq != self.room.history.seq:
+            self.witness.accuse("P12", f"the log stands at {seq}, its room at {self.room.history.seq}")
+
+    def deliver(self) -> None:
+        assert self.turn is not None
+        turn, self.turn = self.turn, None
+        self._count(turn)
+        shed = [member for member in self.audience._members.values() if member.was_shed]
+        self.audience.deliver(turn)
+        now_shed = [member for member in self.audience._members.values() if member.was_shed]
+        self.witness.reached("members shed", sum(member not in shed for member in now_shed))
+
+    def _count(self, turn: Turn) -> None:
+        reached = self.witness.reached
+        reached("gaps asked", turn.gaps)
+        reached("known updates", turn.known)
+        raws = {envelope.update.raw for envelope in self.batch if isinstance(envelope, Said) and envelope.update}
+        reached("partial accepts", sum(kept.update not in raws for kept in turn.kept))
+        reached("group commits", len(turn.kept) > 1)
+
+    def enter(self, member: Member) -> None:
+        self.audience.add(member)
+        self.inbox.post(Arrived(member.id, member.author, member.may_write, member.dialect.wants_echo))
+
+    def leave(self, member: Member) -> None:
+        if self.audience.remove(member):
+            self.inbox.post(Departed(member.id))
+
+    def begin_compaction(self) -> bool:
+        """Let the real scribes' code rebuild and verify the document; only between turns, as the host does."""
+        history = self.room.history
+        if self.turn is not None or self.compaction is not None or history.tail_length < 2:
+            return False
+        state, ledger = compact([history.snapshot, *history.tail()] if history.snapshot else list(history.tail()))
+        self.compaction = Compaction(Snapshot(history.seq, state, ledger))
+        return True
+
+    def install_compaction(self) -> bool:
+        """Make the snapshot durable, and tell the room; anything may have been appended meanwhile."""
+        if self.compaction is None:
+            return False
+        snapshot, self.compaction = self.compaction.snapshot, None
+        self.disk.compact(snapshot)
+        self.witness.compacted(snapshot.state)
+        self.inbox.post(Compacted(snapshot.state, snapshot.through))
+        self.witness.reached("compactions")
+        return True
+
+
+def open_history(loaded: Loaded) -> History:
+    snapshot = loaded.snapshot
+    tail = [record.update for record in loaded.tail]
+    if snapshot is None:
+        return History.load(b"", 0, b"", tail, LIMITS, document=str(ROOM))
+    return History.load(snapshot.state, snapshot.through, snapshot.ledger, tail, LIMITS, document=str(ROOM))
+
+
+class Relay:
+    """The process: up or down, with its room open or closed. The disk outlives it."""
+
+    def __init__(self, witness: Witness, host_type: type[SimulatedHost], room_type: type[Room]) -> None:
+        self.disk = RelayDisk()
+        self.is_up = True
+        self.host: SimulatedHost | None = None
+        self.ports: list[Port] = []
+        self._witness = witness
+        self._host_type = host_type
+        self._room_type = room_type
+        self._members = 0
+
+    def accept(self, link: Link, name: str, dialect: Dialect) -> None:
+        if self.host is None:
+            self.host = self._host_type(self.disk.load(), self.disk, self._witness, self._room_type)
+            self._witness.reached("rooms opened")
+        self._members += 1
+        member = Member(self._members, name, may_write=True, dialect=dialect, outbox=make_outbox())
+        self.ports.append(Port(link, member, self._witness))
+        self.host.enter(member)
+
+    def may_hear(self, port: Port) -> bool:
+        """Backpressure: neither a busy room nor a connection that does not read is read from."""
+        outbox = port.member.outbox
+        if self.host is None or outbox.ended or outbox.is_full:
+            return False
+        return len(self.host.inbox._envelopes) < LIMITS.inbox_messages_max
+
+    def hear(self, port: Port, frame: bytes) -> None:
+        assert self.host is not None
+        try:
+            message = read_frame(port.member.dialect, frame)
+            update = self._witness.decode(message.update) if isinstance(message, NewUpdate | StateReply) else None
+        except ProtocolError as error:
+            self._witness.expelled(port.member.author, error, hostile=port.link.hostile)
+            port.member.outbox.end(error)
+            return
+        self.host.inbox.post(Said(port.member.id, message, update))
+
+    def step(self, now_s: float) -> bool:
+        """One part of a turn; a failing store ends the room as Host.run does."""
+        if self.host is None or not self.host.is_busy:
+            return False
+        turn = self.host.turn
+        try:
+            self.host.step(now_s)
+        except StoreError as error:
+            self._witness.reached("store failures")
+            self._witness.note(f"store fails: {error}")
+            self.drop_room(error)
+            return True
+        if turn is not None and self.host.turn is None:
+            self._judge_expelled(turn)
+        return True
+
+    def _judge_expelled(self, turn: Turn) -> None:
+        by_id: Mapping[int, Port] = {port.member.id: port for port in self.ports}
+        for member_id, error in turn.expelled:
+            if (port := by_id.get(member_id)) is not None:
+                self._witness.expelled(port.member.author, error, hostile=port.link.hostile)
+
+    def drop_room(self, reason: SyncError) -> None:
+        """What a host does at its end: every member's connection is closed, memory is thrown away."""
+        assert self.host is not None
+        self.host.audience.end(reason)
+        self.host = None
+
+    def notice(self, port: Port) -> None:
+        """The relay learns that a connection is gone."""
+        self.ports.remove(port)
+        if self.host is not None:
+            self.host.leave(port.member)
+
+    def close_idle(self) -> bool:
+        """Close a room that nobody is in, after comparing what it knew with what its disk knows."""
+        if self.host is None or self.host.is_busy or self.ports:
+            return False
+        self.check_disk()
+        self.drop_room(RoomClosing("idle"))
+        self._witness.reached("rooms closed idle")
+        return True
+
+    def check_disk(self) -> None:
+        """P12: a history read from the disk knows what the one in memory knows."""
+        if self.host is None:
+            return
+        memory, stored = self.host.room.history, open_history(self.disk.load())
+        if stored.seq != memory.seq or stored.ledger.clocks != memory.ledger.clocks:
+            self._witness.accuse("P12", "the log on disk and the room in memory differ in numbers or clocks")
+        # A snapshot may say more deletes: of values that were overwritten. It never says fewer.
+        for client, ranges in memory.ledger.deleted.items():
+            if stored.ledger.new_deletes({client: list(ranges)}):
+                self._witness.accuse("P12", "the room in memory knows deletes that its disk does not")
+
+    def crash(self, chance: Random) -> None:
+        """The process is gone, in the middle of whatever it did."""
+        host = self.host
+        if host is not None and host.turn is not None and host.turn.kept:
+            between = "append and deliver" if host.is_appended else "absorb and append"
+            self._witness.reached(f"relay crashes between {between}")
+        self._witness.reached("relay crashes")
+        for port in self.ports:
+            # Frames that are in flight may still arrive, or not.
+            port.link.end() if chance.random() < 0.5 else port.link.cut()
+        self.ports, self.host, self.is_up = [], None, False

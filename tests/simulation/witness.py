@@ -1,0 +1,153 @@
+"""Sees what can't be taken back (made durable, acked, shown, refused) and notes each broken rule by its number.
+
+The rules P1 to P12 stand in docs/reference/protocol.md.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from crdt_sync.errors import ClientIdReused, ProtocolError, SyncError
+from crdt_sync.updates.decode import DecodedUpdate, Section, decode_update
+from crdt_sync.updates.gate import judge
+from crdt_sync.updates.ledger import Ledger
+from crdt_sync.updates.pieces import whole
+from crdt_sync.updates.ranges import Ranges
+from crdt_sync.values import ClientId
+from tests.simulation.bounds import LIMITS
+
+
+class Violation(NamedTuple):
+    rule: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.text}"
+
+
+class Witness:
+    """Holds its own ledger of what is durable on the relay, fed by the disk and never by the room."""
+
+    def __init__(self) -> None:
+        self.violations: list[Violation] = []
+        self.reach: Counter[str] = Counter()
+        self.trace: list[str] = []
+        self._durable = Ledger()
+        self._implied: dict[ClientId, Ranges] = {}
+        self._promised: dict[bytes, str] = {}
+        self._decoded: dict[bytes, DecodedUpdate] = {}
+
+    def note(self, text: str) -> None:
+        self.trace.append(text)
+
+    def accuse(self, rule: str, text: str) -> None:
+        self.violations.append(Violation(rule, text))
+        self.trace.append(f"!! {rule}: {text}")
+
+    def reached(self, what: str, times: int = 1) -> None:
+        self.reach[what] += times
+
+    def decode(self, update: bytes) -> DecodedUpdate:
+        """``update`` decoded; the same bytes only once."""
+        found = self._decoded.get(update)
+        if found is None:
+            found = self._decoded[update] = decode_update(update, LIMITS)
+        return found
+
+    def relay_logged(self, row: bytes, sources: Iterable[bytes]) -> None:
+        """``row`` became durable on the relay; ``sources`` is what arrived in that turn."""
+        self._check_origin("the relay", row, sources)
+        try:
+            verdict = judge(self.decode(row), self._durable, LIMITS)
+        except ProtocolError as error:
+            rule = "P9" if isinstance(error, ClientIdReused) else "P3"
+            self.accuse(rule, f"a row of the relay's log does not pass the gate: {error}")
+            return
+        if verdict.gap:
+            self.accuse("P8", "a row of the relay's log builds on something that is not in the log")
+        elif verdict.fresh is None or verdict.fresh.raw != row:
+            self.accuse("P3", "a row of the relay's log repeats what is in the log already")
+        self._durable.admit(whole(self.decode(row)))
+
+    def peer_logged(self, name: str, row: bytes, source: bytes) -> None:
+        """``row`` was written to a peer's log; ``source`` is the edit, or the update that arrived."""
+        self._check_origin(name, row, (source,))
+
+    def _check_origin(self, name: str, row: bytes, sources: Iterable[bytes]) -> None:
+        if row in (sources := list(sources)):
+            return
+        if not any(is_slice(self.decode(row), self.decode(source)) for source in sources):
+            self.accuse("P3", f"{name} logged bytes that nobody sent")
+
+    def compacted(self, state: bytes) -> None:
+        """A snapshot became durable. It also says what its log implies: overwritten values are deleted."""
+        for client, ranges in self.decode(state).deletes.items():
+            self._implied.setdefault(client, Ranges()).update(ranges)
+
+    def is_durable(self, update: bytes) -> bool:
+        decoded = self.decode(update)
+        clocks = self._durable.clocks
+        if any(clocks.get(section.client, 0) < _end_clock(section) for section in decoded.sections):
+            return False
+        return all(
+            client in self._implied and not self._implied[client].missing(*one)
+            for client, ranges in self._durable.new_deletes(decoded.deletes).items()
+            for one in ranges
+        )
+
+    def shown(self, name: str, update: bytes) -> None:
+        """``update`` left the relay."""
+        if not self.is_durable(update):
+            self.accuse("P2", f"{name} was shown something that is not on the relay's disk")
+
+    def acked(self, name: str, edits: Iterable[bytes], how: str) -> None:
+        """The relay told ``name`` that ``edits`` are safe."""
+        for edit in edits:
+            self.reached(f"edits acked by {how}")
+            self._promised.setdefault(edit, f"acked to {name} by {how}")
+            if not self.is_durable(edit):
+                self.accuse("P1", f"an edit of {name} is acknowledged by {how} and not on the relay's disk")
+
+    def stored(self, name: str, edit: bytes) -> None:
+        """The append of ``edit`` to its peer's own log returned, so it must be everywhere in the end."""
+        self._promised.setdefault(edit, f"stored by {name}")
+
+    def expelled(self, name: str, error: SyncError, *, hostile: bool) -> None:
+        if isinstance(error, ClientIdReused):
+            self.accuse("P9", f"{name} was expelled: {error}")
+        elif not hostile:
+            self.accuse("P5", f"{name} did nothing wrong and was expelled: {error}")
+
+    def lost_promises(self) -> Sequence[str]:
+        return [why for edit, why in self._promised.items() if not self.is_durable(edit)]
+
+    @property
+    def durable(self) -> Ledger:
+        return self._durable
+
+
+def is_slice(part: DecodedUpdate, source: DecodedUpdate) -> bool:
+    """Whether ``part`` is made of bytes of ``source`` alone: stretches of its sections, and no other deletes."""
+    sections = {section.client: section for section in source.sections}
+    for section in part.sections:
+        original = sections.get(section.client)
+        if original is None or _body(part, section) not in source.raw:
+            return False
+        if section.structs[0].clock not in (struct.clock for struct in original.structs):
+            return False
+    for client, ranges in part.deletes.items():
+        allowed = Ranges(source.deletes.get(client, ()))
+        if any(allowed.missing(*one) for one in ranges):
+            return False
+    return True
+
+
+def _body(update: DecodedUpdate, section: Section) -> bytes:
+    return update.raw[section.structs[0].start : section.structs[-1].end]
+
+
+def _end_clock(section: Section) -> int:
+    last = section.structs[-1]
+    return last.clock + last.length
