@@ -113,27 +113,27 @@ Stop it with Ctrl-C. Documents are kept in {settings.data_dir}.
 
 Tenant {tenant}, with a token that holds for a day:
 
-  {token}
+{token}
 
 A Python peer; paste into a second terminal, here:
 
-  {sys.executable} - <<'PEER'
-  import asyncio
-  from crdt_sync.peer import OfflinePeer
-  async def main():
-      relay, token = "ws://{address}", "{token}"
-      async with OfflinePeer.open("till-1.db", tenant="{tenant}", name="till-1", relay=relay, token=token) as till:
-          async with till.edit() as docs:
-              docs.inventory.add_product("tea", price=450)
-              docs.inventory.add_location("shop")
-              docs.inventory.receive("tea", 10, at="shop")
-          await till.sync()
-          async with till.read() as docs:
-              print(docs.inventory.stock_table(), till.status())
-  asyncio.run(main())
-  PEER
+{sys.executable} - <<'PEER'
+import asyncio
+from crdt_sync.peer import OfflinePeer
+async def main():
+    relay, token = "ws://{address}", "{token}"
+    async with OfflinePeer.open("till-1.db", tenant="{tenant}", name="till-1", relay=relay, token=token) as till:
+        async with till.edit() as docs:
+            docs.inventory.add_product("tea", price=450)
+            docs.inventory.add_location("shop")
+            docs.inventory.receive("tea", 10, at="shop")
+        await till.sync()
+        async with till.read() as docs:
+            print(docs.inventory.stock_table(), till.status())
+asyncio.run(main())
+PEER
 
 A Yjs page, with stock yjs and y-websocket:
 
-  new WebsocketProvider("ws://{address}/ws/{tenant}", "inventory/catalog", doc, {{ params: {{ token: "{token}" }} }})
+new WebsocketProvider("ws://{address}/ws/{tenant}", "inventory/catalog", doc, {{ params: {{ token: "{token}" }} }})
 """

@@ -11,7 +11,7 @@ import typer
 from server.auth.grants import Role
 from server.auth.tokens import issue_token
 from server.commands.options import Config, Data
-from server.settings import load_settings
+from server.settings import SettingsError, load_settings
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _DURATION = re.compile(r"([0-9]+)([smhd])")
@@ -31,18 +31,23 @@ def token(
 ) -> None:
     """Print a token signed with the relay's secret (made when there is none yet), and nothing else."""
     settings = load_settings(config, data_dir=data)
-    issued = issue_token(
-        settings.secret_path,
-        tenant=tenant,
-        role=role,
-        documents=document or ["*"],
-        subject=subject,
-        ttl_s=_seconds(ttl),
-        now_s=time.time(),
-        issuer=settings.token_issuer,
-        audience=settings.token_audience,
-        ttl_max_s=settings.token_ttl_max_s,
-    )
+    try:
+        issued = issue_token(
+            settings.secret_path,
+            tenant=tenant,
+            role=role,
+            documents=document or ["*"],
+            subject=subject,
+            ttl_s=_seconds(ttl),
+            now_s=time.time(),
+            issuer=settings.token_issuer,
+            audience=settings.token_audience,
+            ttl_max_s=settings.token_ttl_max_s,
+        )
+    except SettingsError:
+        raise
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
     typer.echo(issued)
 
 
