@@ -118,8 +118,6 @@ class SqliteStore:
     async def submit(self, job: Job) -> int:
         """Queue ``job`` for the next commit; returns its document's last sequence number when it is durable."""
         self.head(job.document)
-        if self._closing:
-            raise StoreUnavailable(f"{self.path} is being closed")
         self._queue.append(job)
         self._wake.set()
         return await job.done
@@ -154,6 +152,8 @@ class SqliteStore:
     def _refuse_if_failed(self) -> None:
         if self.failure:
             raise type(self.failure)(str(self.failure))
+        if self._closing:
+            raise StoreUnavailable(f"{self.path} is being closed")
 
     async def _commit_forever(self) -> None:
         """The group commit: whatever was queued while one transaction ran is the next one."""

@@ -53,6 +53,31 @@ async def test_L3_appends_that_wait_when_the_block_ends_are_committed(path: Path
         assert len(await store.documents()) == 50
 
 
+async def test_L14_a_store_that_is_being_closed_refuses_and_loses_nothing(path: Path) -> None:
+    refused = 0
+
+    async def read_and_write(store: SqliteStore, document: str) -> int:
+        nonlocal refused
+        last = 0
+        try:
+            while True:
+                last = await store.log(document).append([record(1)])
+                await store.log(document).load()
+        except StoreUnavailable:
+            refused += 1
+        return last
+
+    async with opened(path) as store:
+        tasks = [asyncio.create_task(read_and_write(store, f"d{number}")) for number in range(10)]
+        while store.commits < 5:
+            await store.log("other").append([record(1)])
+    acked = await asyncio.gather(*tasks)
+    assert refused == 10
+    async with opened(path) as store:
+        for number, last in enumerate(acked):
+            assert (await store.log(f"d{number}").load()).last_seq >= last > 0
+
+
 async def test_L3_closing_goes_through_although_its_task_is_cancelled(path: Path) -> None:
     entered = asyncio.Event()
 
