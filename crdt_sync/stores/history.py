@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -70,22 +71,26 @@ def read_records(
     """(sequence number, record, link) of everything after ``anchor``; raises StoreCorrupted at the first flaw,
     and at the end if the log does not end where its head says."""
     document, link, seq = head.name.encode(), anchor.link, anchor.through
+    next_link = source.seal.record
+    names: dict[bytes, str] = {}  # few authors, many records
     rows = connection.execute(
         "SELECT seq, author, at_ms, payload, link FROM records WHERE document = ? AND seq > ? ORDER BY seq",
         (head.id, anchor.through),
     )
-    for row in rows:
-        seq += 1
-        match row:
-            case [int(found), bytes(author), int(at_ms), bytes(payload), bytes(kept)]:
-                if found != seq:
-                    raise source.corrupted(head.name, f"record {seq} is missing")
-                link = source.seal.record(link, document, seq, author, at_ms, payload)
-                if link != kept:
-                    raise source.corrupted(head.name, f"record {seq} does not match its checksum")
-                yield seq, Record(payload, author.decode(), at_ms), link
-            case _:
-                raise source.corrupted(head.name, f"record {seq} does not hold what a record holds")
+    try:
+        for found, author, at_ms, payload, kept in rows:
+            seq += 1
+            if found != seq:
+                raise source.corrupted(head.name, f"record {seq} is missing")
+            link = next_link(link, document, seq, author, at_ms, payload)
+            if link != kept:
+                raise source.corrupted(head.name, f"record {seq} does not match its checksum")
+            if (name := names.get(author)) is None:
+                name = names[author] = author.decode()
+            yield seq, Record(payload, name, at_ms), link
+    except (TypeError, struct.error) as error:
+        # A flipped bit may have changed a column's type.
+        raise source.corrupted(head.name, f"record {seq} does not hold what a record holds") from error
     if seq != head.last_seq:
         raise source.corrupted(head.name, f"the log ends at record {seq}, but {head.last_seq} was durable")
     if link != head.link:
