@@ -98,16 +98,16 @@ class PeerSession:
         return self._durable_mark
 
     def _merge(self, update: bytes, *, whole_state: bool) -> Received:
-        merged = self._replica.merge(update, whole_state=whole_state)
-        fresh = () if merged.fresh is None else (merged.fresh,)
+        merged = self._replica.merge(update)
         if not merged.gap:
-            return Received(fresh)
+            return Received(() if merged.fresh is None else (merged.fresh,))
+        # Nothing of it was merged: what is merged and not returned would be missing from the log.
         if whole_state:
             raise OutOfTurn("the relay's own state builds on something that it did not send")
         if self._awaits_state:
-            return Received(fresh)
+            return NOTHING
         self._awaits_state = True
-        return Received(fresh, (StateRequest(dict(self._replica.state)),))
+        return Received(replies=(StateRequest(dict(self._replica.state)),))
 
     def _answer(self, state: StateVector) -> Sequence[Message]:
         self._was_asked = True
