@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -15,7 +15,7 @@ from crdt_sync.errors import Forbidden, InvalidName, NotSynced, SyncError, Unaut
 from crdt_sync.limits import Limits
 
 FRAME_OVERHEAD_BYTES = 1 << 10
-_SCHEMES = {"ws": "ws", "http": "ws", "wss": "wss", "https": "wss"}
+_SCHEMES: Mapping[str, str] = {"ws": "ws", "http": "ws", "wss": "wss", "https": "wss"}
 
 
 @dataclass(frozen=True, slots=True)

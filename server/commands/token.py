@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -13,7 +14,7 @@ from server.auth.tokens import issue_token
 from server.commands.options import Config, Data
 from server.settings import SettingsError, load_settings
 
-_UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_UNITS_S: Mapping[str, int] = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _DURATION = re.compile(r"([0-9]+)([smhd])")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Literal, TextIO
 
 import structlog
@@ -13,7 +13,12 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from server.telemetry.redaction import redact, redact_value
 
-LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+LEVELS: Mapping[str, int] = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
 CHATTY_LOGGERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi", "websockets", "asyncio", "aiosqlite")
 """At INFO, uvicorn writes every URL with its query; at DEBUG, websockets writes every header and frame."""
 
@@ -59,7 +64,7 @@ def log_handler(stream: TextIO, log_format: Literal["console", "json"]) -> loggi
         renderer = structlog.dev.ConsoleRenderer(
             colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
-    handler = _DiscreetHandler(stream)
+    handler = _DiscreetStream(stream)
     handler.setFormatter(
         _RedactingFormatter(
             foreign_pre_chain=event_processors(),
@@ -108,7 +113,7 @@ class RepetitionFilter(logging.Filter):
         return count < self._burst
 
 
-class _DiscreetHandler(logging.StreamHandler[TextIO]):
+class _DiscreetStream(logging.StreamHandler[TextIO]):
     """Says that a line could not be written, but not which: the standard library would print it unredacted."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  the standard library's name

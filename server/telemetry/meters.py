@@ -10,7 +10,6 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 COMMIT_BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 ACK_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-SCRIBE_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 TURN_BUCKETS_UPDATES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
@@ -71,15 +70,9 @@ class Meters:
             "compactions_failed", "Compactions given up, by the code of the error; the log stays.", "reason"
         )
         self.scribe_deaths = counter("scribe_deaths", "Worker processes that crashed, hung or were out of memory.")
-        self.scribe_seconds = histogram(
-            "scribe_seconds", "Work of one task in a worker process, by task.", SCRIBE_BUCKETS_S, "task"
-        )
 
         self.auth_refusals = counter(
             "auth_refusals", "Requests refused for their credential or their rights, by reason.", "reason"
-        )
-        self.http_requests = counter(
-            "http_requests", "HTTP requests answered, by route (never the raw path) and status.", "route", "status"
         )
 
     def render(self) -> tuple[bytes, str]:
