@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import sys
 import time
@@ -46,6 +47,9 @@ def serve(
     server = _Server(_uvicorn_config(settings), f"crdt-sync relay on http://{address}")
     if demo is not None:
         server.announcement += _demo(settings, demo, address)
+    # uvicorn raises the signal that stopped it once more when all is done; a clean stop is no death by signal.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
     server.run(sockets=[listener])
 
 
