@@ -210,6 +210,8 @@ class _Pool:
         # All slots are free only when nobody is asking or starting a worker any more.
         for _ in range(self._count):
             await self._slots.acquire()
+        for _ in range(self._count):
+            self._slots.release()
         await asyncio.gather(*self._ending)
 
 
