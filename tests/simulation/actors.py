@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Mapping
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pycrdt import Array, Doc, Map, Text, TransactionEvent
 
@@ -33,6 +32,21 @@ from tests.simulation.witness import Witness
 
 ROOTS: Final = {"products": Map, "movements": Map, "queue": Array, "notes": Text}
 SHARED_KEYS: Final = ("shirt", "shoe", "hat")
+
+
+PRESENCE_EXPIRES_S: Final = 30.0
+"""y-protocols forgets whom it has not heard for so long."""
+
+
+class Neighbour(NamedTuple):
+    """Somebody else's presence."""
+
+    clock: int
+    state: str | None
+    heard_at_s: float
+
+
+NEVER_SEEN: Final = Neighbour(-1, None, 0.0)
 
 
 class SeededReplica(Replica):
@@ -69,7 +83,7 @@ class Actor:
         self.serial = 0
         self.presence_id = 0
         self.presence_clock = 0
-        self.others: dict[int, tuple[int, str | None]] = {}
+        self.others: dict[int, Neighbour] = {}
 
     @property
     def is_linked(self) -> bool:
@@ -111,15 +125,16 @@ class Actor:
 
     def _meet(self, presence: Presence) -> None:
         """The rule of y-protocols' applyAwarenessUpdate."""
-        for client, clock, state in ((e.client, e.clock, e.state) for e in presence.entries):
-            known_clock, known_state = self.others.get(client, (-1, None))
-            if clock > known_clock or (clock == known_clock and state is None and known_state is not None):
-                self.others[client] = clock, state
+        for entry in presence.entries:
+            known = self.others.get(entry.client, NEVER_SEEN)
+            is_farewell = entry.clock == known.clock and entry.state is None and known.state is not None
+            if entry.clock > known.clock or is_farewell:
+                self.others[entry.client] = Neighbour(entry.clock, entry.state, self.witness.now_s)
 
-    @property
-    def sees(self) -> Mapping[int, int]:
-        """Who is here, and at which clock, as far as this actor knows."""
-        return {client: clock for client, (clock, state) in self.others.items() if state is not None}
+    def sees(self) -> set[int]:
+        """Who is here, as far as this actor knows."""
+        since_s = self.witness.now_s - PRESENCE_EXPIRES_S
+        return {client for client, one in self.others.items() if one.state is not None and one.heard_at_s >= since_s}
 
     def fresh_client_id(self) -> int:
         self.presence_id, self.presence_clock = self.chance.getrandbits(32), 0
@@ -177,6 +192,7 @@ class Till(Actor):
             writes = writes[-1:]
         update = self.replica.write(writes)
         assert update is not None
+        self.witness.authored(self.name, update)
         self._unsynced.append((self.log(update, update), update))
 
     def log(self, row: bytes, source: bytes) -> int:
@@ -291,6 +307,7 @@ class Browser(Actor):
         self.doc.unobserve(subscription)
         for update in made:
             if update != EMPTY_UPDATE:
+                self.witness.authored(self.name, update)
                 self._unechoed.append(update)
                 self._carried[update] = [update]
                 self.send(NewUpdate(update))

@@ -21,8 +21,8 @@ def check_settled(world: World, when: str) -> None:
 
 
 def _check_promises(world: World, when: str) -> None:
-    for why in world.witness.lost_promises():
-        world.witness.accuse("P1", f"an edit {why} is not in the relay's log {when}")
+    for rule, why in world.witness.lost_promises():
+        world.witness.accuse(rule, f"an edit {why} is not in the relay's log {when}")
 
 
 def _check_convergence(world: World, when: str) -> None:
@@ -40,10 +40,10 @@ def _check_convergence(world: World, when: str) -> None:
 
 def _check_presence(world: World, when: str) -> None:
     """P11: everyone sees exactly those who are connected."""
-    here = {actor.presence_id: actor.presence_clock for actor in world.actors}
+    here = {actor.presence_id for actor in world.actors}
     for actor in world.actors:
-        seen = {**actor.sees, actor.presence_id: actor.presence_clock}
-        ghosts, missed = seen.keys() - here.keys(), here.keys() - seen.keys()
+        seen = actor.sees() | {actor.presence_id}
+        ghosts, missed = seen - here, here - seen
         if ghosts:
             world.witness.accuse("P11", f"{actor.name} sees {len(ghosts)} who are gone, {when}")
         if missed:

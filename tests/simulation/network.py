@@ -35,14 +35,14 @@ class Stream:
         if not self._hostile:
             return (self._frames.popleft(),)
         fate = chance.random()
-        if fate < 0.12:
+        if fate < 0.05:
             self._frames.popleft()
             return ()
-        if fate < 0.22:
+        if fate < 0.15:
             frame = self._frames[0]
             self._frames.rotate(-1)
             return (frame,)
-        if fate < 0.4:
+        if fate < 0.3:
             index = chance.randrange(len(self._frames))
             frame = self._frames[index]
             del self._frames[index]
@@ -67,6 +67,10 @@ class Link:
     @property
     def is_open(self) -> bool:
         return not (self.is_cut or self.is_ended)
+
+    @property
+    def is_moving(self) -> bool:
+        return bool(self.up or self.down)
 
     def cut(self) -> None:
         """Everything in flight is lost."""

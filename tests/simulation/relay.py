@@ -13,7 +13,7 @@ from random import Random
 
 from crdt_sync.errors import ProtocolError, RoomClosing, StoreError, SyncError
 from crdt_sync.protocol import multiplexed, y_websocket
-from crdt_sync.protocol.messages import Message, NewUpdate, StateReply
+from crdt_sync.protocol.messages import Message, NewUpdate, StateReply, StateRequest
 from crdt_sync.stores.update_log import Loaded, Record, Snapshot
 from server.rooms.audience import Audience
 from server.rooms.dialect import MULTIPLEXED, Dialect
@@ -21,7 +21,7 @@ from server.rooms.history import History
 from server.rooms.inbox import Inbox
 from server.rooms.member import Member
 from server.rooms.outbox import Outbox
-from server.rooms.room import Arrived, Compacted, Departed, Envelope, Room, Said, Turn
+from server.rooms.room import Arrived, Compacted, Departed, Drained, Envelope, Room, Said, Turn
 from server.scribes.tasks import compact
 from server.telemetry.meters import Meters
 from tests.simulation.bounds import LIMITS, ROOM
@@ -147,8 +147,18 @@ class SimulatedHost:
 
     def absorb(self, now_s: float) -> None:
         self.batch = self.inbox.take(LIMITS.turn_messages_max)
+        self._note_questions()
         self.turn = self.room.absorb(self.batch, now_s=now_s)
         self.is_appended = False
+
+    def _note_questions(self) -> None:
+        history = self.room.history
+        for envelope in self.batch:
+            if isinstance(envelope, Drained):
+                self.witness.reached("catch-ups of shed members")
+            elif isinstance(envelope, Said) and isinstance(envelope.message, StateRequest) and history.snapshot:
+                is_covered = history._covers_snapshot(envelope.message.state)
+                self.witness.reached("resyncs from the tail" if is_covered else "resyncs from the snapshot")
 
     def append(self) -> None:
         assert self.turn is not None

@@ -1,6 +1,6 @@
 """Sees what can't be taken back (made durable, acked, shown, refused) and notes each broken rule by its number.
 
-The rules P1 to P12 stand in docs/reference/protocol.md.
+Also holds the world's time. The rules P1 to P12 stand in docs/reference/protocol.md.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from crdt_sync.updates.gate import judge
 from crdt_sync.updates.ledger import Ledger
 from crdt_sync.updates.pieces import whole
 from crdt_sync.updates.ranges import Ranges
-from crdt_sync.values import ClientId
+from crdt_sync.values import ClientId, Clock
 from tests.simulation.bounds import LIMITS
 
 
@@ -34,9 +34,11 @@ class Witness:
         self.violations: list[Violation] = []
         self.reach: Counter[str] = Counter()
         self.trace: list[str] = []
+        self.now_s = 0.0
         self._durable = Ledger()
         self._implied: dict[ClientId, Ranges] = {}
-        self._promised: dict[bytes, str] = {}
+        self._promised: dict[bytes, tuple[str, str]] = {}
+        self._authored: dict[ClientId, Clock] = {}
         self._decoded: dict[bytes, DecodedUpdate] = {}
 
     def note(self, text: str) -> None:
@@ -55,6 +57,14 @@ class Witness:
         if found is None:
             found = self._decoded[update] = decode_update(update, LIMITS)
         return found
+
+    def authored(self, name: str, edit: bytes) -> None:
+        """``name`` has just made ``edit``: no other content was ever made under its clocks."""
+        for section in self.decode(edit).sections:
+            clock = section.structs[0].clock
+            if clock < self._authored.get(section.client, 0):
+                self.accuse("P9", f"{name} writes other content under clock {clock} of client {section.client}")
+            self._authored[section.client] = _end_clock(section)
 
     def relay_logged(self, row: bytes, sources: Iterable[bytes]) -> None:
         """``row`` became durable on the relay; ``sources`` is what arrived in that turn."""
@@ -106,13 +116,13 @@ class Witness:
         """The relay told ``name`` that ``edits`` are safe."""
         for edit in edits:
             self.reached(f"edits acked by {how}")
-            self._promised.setdefault(edit, f"acked to {name} by {how}")
+            self._promised[edit] = "P1", f"acked to {name} by {how}"
             if not self.is_durable(edit):
                 self.accuse("P1", f"an edit of {name} is acknowledged by {how} and not on the relay's disk")
 
     def stored(self, name: str, edit: bytes) -> None:
         """The append of ``edit`` to its peer's own log returned, so it must be everywhere in the end."""
-        self._promised.setdefault(edit, f"stored by {name}")
+        self._promised.setdefault(edit, ("P5", f"stored by {name}"))
 
     def expelled(self, name: str, error: SyncError, *, hostile: bool) -> None:
         if isinstance(error, ClientIdReused):
@@ -120,7 +130,8 @@ class Witness:
         elif not hostile:
             self.accuse("P5", f"{name} did nothing wrong and was expelled: {error}")
 
-    def lost_promises(self) -> Sequence[str]:
+    def lost_promises(self) -> Sequence[tuple[str, str]]:
+        """The rule and the story of every edit that was promised and is not on the relay's disk."""
         return [why for edit, why in self._promised.items() if not self.is_durable(edit)]
 
     @property

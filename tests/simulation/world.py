@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from random import Random
 from typing import Final
 from zlib import crc32
 
+from crdt_sync.errors import StoreCorrupted, SyncError
 from server.rooms.room import Room
 from tests.simulation import checkers
 from tests.simulation.actors import Actor, Browser, Till
@@ -17,8 +19,19 @@ from tests.simulation.relay import Port, Relay, SimulatedHost
 from tests.simulation.witness import Violation, Witness
 
 STEPS: Final = 200
-TRIES: Final = 8
+TRIES: Final = 4
 SETTLING_ROUNDS_MAX: Final = 400
+
+
+class _Menu:
+    """Acts and how often each is chosen."""
+
+    def __init__(self, acts: Mapping[Callable[[], bool], float]) -> None:
+        self._acts, self._weights = list(acts), list(accumulate(acts.values()))
+
+    def one(self, chance: Random) -> bool:
+        """Do one act; one that finds nothing to do does not count."""
+        return any(act() for act in chance.choices(self._acts, cum_weights=self._weights, k=TRIES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +51,6 @@ class World:
         cast = cast or Cast()
         self.seed = seed
         self.witness = Witness()
-        self.now_s = 0.0
         self._chance = Random(seed)
         self._cast = cast
         self._links = 0
@@ -47,7 +59,6 @@ class World:
         """Connections of tills drop, repeat and reorder; until the end, when all get clean ones."""
         self.actors: list[Till | Browser] = [self._till(f"till-{i}") for i in range(self._chance.randint(1, 3))]
         self.actors += [self._browser(f"page-{i}") for i in range(self._chance.randint(1, 3))]
-        self._weights = self._draw_weights()
 
     @property
     def trace(self) -> Sequence[str]:
@@ -67,32 +78,44 @@ class World:
     def _browser(self, name: str) -> Browser:
         return self._cast.browser(name, Random(self._chance.getrandbits(64)), self.witness)
 
-    def _draw_weights(self) -> Mapping[Callable[[], bool], float]:
+    def _draw_acts(self) -> tuple[_Menu, _Menu, _Menu]:
         """Each seed likes some acts and avoids others, so that a batch of seeds reaches odd corners together."""
-        acts: Mapping[Callable[[], bool], float] = {
-            self._deliver: 40, self._pump: 16, self._relay_step: 24, self._edit: 12, self._sync_disk: 12,
-            self._connect: 8, self._start: 5, self._announce: 1.5, self._notice: 4,
+        moves = {self._deliver: 5.0, self._pump: 2.0, self._relay_step: 4.0}
+        sync = self._chance.choice((0.5, 4.0))
+        deeds = {self._edit: 4.0, self._sync_disk: sync, self._connect: 6.0, self._start: 4.0, self._announce: 1.0,
+                 self._notice: 4.0}  # fmt: skip
+        trouble = {
+            self._cut: 1.5, self._crash_peer: 0.8, self._crash_relay: 0.5, self._crash_relay_in_turn: 1.2,
+            self._partition: 0.8, self._break_store: 0.4, self._begin_compaction: 4.0, self._install_compaction: 4.0,
+            self._call_it_a_day: 0.4, self._slow_down: 2.5,
         }  # fmt: skip
-        trouble: Mapping[Callable[[], bool], float] = {
-            self._cut: 1.5, self._crash_peer: 0.8, self._crash_relay: 0.8, self._partition: 0.8, self._break_store: 0.4,
-            self._begin_compaction: 1.5, self._install_compaction: 2, self._close_idle: 3, self._slow_down: 1.5,
-        }  # fmt: skip
-        return {**acts, **{act: weight * self._chance.choice((0, 0.5, 1, 3)) for act, weight in trouble.items()}}
+        mood = {act: weight * self._chance.choice((0.2, 1, 3)) for act, weight in trouble.items()}
+        return _Menu(moves), _Menu(deeds), _Menu(mood)
 
     def run(self, steps: int = STEPS) -> World:
-        acts, weights = list(self._weights), list(self._weights.values())
+        try:
+            self._live(steps)
+        except SyncError as error:
+            rule = "P8" if isinstance(error, StoreCorrupted) else "P7"
+            self.witness.accuse(rule, f"{type(error).__name__}: {error}")
+        return self
+
+    def _live(self, steps: int) -> None:
         for actor in self.actors:
             actor.start()
+        moves, deeds, trouble = self._draw_acts()
+        unrest, briskness = self._chance.choice((0.02, 0.05, 0.1, 0.3)), self._chance.choice((1, 3, 6))
         for _ in range(steps):
-            self.now_s += self._chance.random()
-            # An act that finds nothing to do is no step.
-            any(act() for act in self._chance.choices(acts, weights, k=TRIES))
+            self.witness.now_s += self._chance.random()
+            menu = trouble if self._chance.random() < unrest else deeds
+            menu.one(self._chance)
+            for _ in range(self._chance.randint(0, briskness)):
+                moves.one(self._chance)
         self._settle_as_it_is()
         checkers.check_settled(self, "with its connections as they were")
         self._restart_everything()
         checkers.check_settled(self, "after a restart of everything")
         checkers.check_storage(self)
-        return self
 
     # Acts: each does one thing and says whether there was anything to do.
 
@@ -148,16 +171,15 @@ class World:
         self.witness.reached("hostile connections", hostile)
 
     def _deliver(self) -> bool:
-        moving = [actor for actor in self.actors if actor.link and not actor.is_partitioned and not actor.link.is_cut]
+        moving = [actor for actor in self.actors if not actor.is_partitioned and actor.link and actor.link.is_moving]
         actor = self._pick(moving)
         if actor is None or actor.link is None or self._chance.random() > actor.link.pace:
             return False
+        moved = 0
         for _ in range(self._chance.randint(1, 4)):
-            if self._chance.random() < 0.5:
-                self._deliver_down(actor)
-            else:
-                self._deliver_up(actor)
-        return True
+            first, second = self._chance.choices((self._deliver_down, self._deliver_up), k=2)
+            moved += first(actor) or second(actor)
+        return moved > 0
 
     def _deliver_down(self, actor: Actor) -> bool:
         link = actor.link
@@ -188,7 +210,7 @@ class World:
         return True
 
     def _relay_step(self) -> bool:
-        return self.relay.step(self.now_s)
+        return self.relay.step(self.witness.now_s)
 
     def _notice(self) -> bool:
         gone = [port for port in self.relay.ports if self._is_gone(port)]
@@ -247,6 +269,11 @@ class World:
         self.witness.note("relay crashes")
         return True
 
+    def _crash_relay_in_turn(self) -> bool:
+        """The same at the worst moment: something is decided, or on disk, and nobody was told."""
+        host = self.relay.host
+        return host is not None and host.turn is not None and bool(host.turn.kept) and self._crash_relay()
+
     def _break_store(self) -> bool:
         self.relay.disk.next_failure = self._chance.choice(list(Failure))
         return True
@@ -257,7 +284,13 @@ class World:
     def _install_compaction(self) -> bool:
         return self.relay.host is not None and self.relay.host.install_compaction()
 
-    def _close_idle(self) -> bool:
+    def _call_it_a_day(self) -> bool:
+        """Everybody leaves, and the room is closed."""
+        for actor in self.actors:
+            actor.hang_up()
+        self.witness.note("everybody leaves")
+        while self._notice() or self._relay_step():
+            pass
         return self.relay.close_idle()
 
     # The end.
@@ -292,15 +325,21 @@ class World:
         self.settle()
 
     def settle(self) -> None:
-        """Move everything until nothing is left to move."""
+        """Move everything until nothing is left to move, and once more after everybody has said hello."""
+        is_greeted = False
         for _ in range(SETTLING_ROUNDS_MAX):
-            if not self._settling_round():
+            if self._settling_round():
+                continue
+            if is_greeted:
                 return
+            is_greeted = True
+            for actor in self.actors:
+                actor.announce()
         self.witness.accuse("P7", f"the world does not come to rest in {SETTLING_ROUNDS_MAX} rounds")
 
     def _settling_round(self) -> bool:
-        self.now_s += 1
-        moved = False
+        self.witness.now_s += 1
+        moved = self._install_compaction()
         while self._notice():
             moved = True
         for actor in self.actors:
