@@ -106,6 +106,15 @@ def load(connection: sqlite3.Connection, source: Source, expected: Head) -> Load
     return Loaded(anchor.snapshot, tail, head.marks, anchor.healed)
 
 
+def load_from_previous(connection: sqlite3.Connection, source: Source, expected: Head) -> Loaded:
+    """The same from the anchor before the current snapshot, whose record rows are kept for that."""
+    with reading(connection):
+        head = read_head(connection, source, expected)
+        anchor = read_anchor(connection, source, head, head.previous)
+        tail = tuple(record for _, record, _ in read_records(connection, source, head, anchor))
+    return Loaded(anchor.snapshot, tail, head.marks)
+
+
 def link_at(connection: sqlite3.Connection, source: Source, expected: Head, through: int) -> tuple[int, bytes]:
     """Check the log up to ``through`` before a snapshot may replace it.
 

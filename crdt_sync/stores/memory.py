@@ -87,9 +87,11 @@ class MemoryLog:
 
     async def load(self) -> Loaded:
         shelf = self._store.shelf(self._document)
-        through = shelf.current.through if shelf.current else 0
-        tail = tuple(shelf.records[seq] for seq in range(through + 1, shelf.last_seq + 1))
-        return Loaded(snapshot=shelf.current, tail=tail, marks=dict(shelf.marks))
+        return _loaded(shelf, shelf.current)
+
+    async def load_from_previous(self) -> Loaded:
+        shelf = self._store.shelf(self._document)
+        return _loaded(shelf, shelf.previous)
 
     async def append(self, records: Sequence[Record]) -> int:
         checked = check_records(records)
@@ -111,6 +113,12 @@ class MemoryLog:
         check_text("mark", name)
         check_integer("mark", value)
         self._store.shelf(self._document, create=True).marks[name] = value
+
+
+def _loaded(shelf: Shelf, snapshot: Snapshot | None) -> Loaded:
+    through = snapshot.through if snapshot else 0
+    tail = tuple(shelf.records[seq] for seq in range(through + 1, shelf.last_seq + 1))
+    return Loaded(snapshot=snapshot, tail=tail, marks=dict(shelf.marks))
 
 
 @asynccontextmanager

@@ -105,6 +105,12 @@ class SqliteStore:
         head = self.head(document)
         return await self._read(partial(history.load, source=self._source, expected=head)) if head else Loaded()
 
+    async def load_from_previous(self, document: str) -> Loaded:
+        head = self.head(document)
+        if head is None:
+            return Loaded()
+        return await self._read(partial(history.load_from_previous, source=self._source, expected=head))
+
     async def compact(self, document: str, snapshot: Snapshot) -> None:
         # One at a time: the second must judge itself against what the first has left.
         async with self._compacting:
@@ -231,6 +237,9 @@ class SqliteLog:
 
     async def load(self) -> Loaded:
         return await self._store.load(self._document)
+
+    async def load_from_previous(self) -> Loaded:
+        return await self._store.load_from_previous(self._document)
 
     async def append(self, records: Sequence[Record]) -> int:
         checked = check_records(records)

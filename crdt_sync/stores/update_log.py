@@ -100,6 +100,12 @@ class UpdateLog(Protocol):
         """Everything that a reader needs to rebuild the document."""
         ...
 
+    async def load_from_previous(self) -> Loaded:
+        """The same document, read from the previous snapshot and every record since (rule L8).
+
+        It says the same as :meth:`load` by a longer way, and so proves what the current snapshot says."""
+        ...
+
     async def append(self, records: Sequence[Record]) -> int:
         """Make ``records`` durable and return the last sequence number (the current one if there are none)."""
         ...

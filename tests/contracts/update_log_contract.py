@@ -158,6 +158,16 @@ class UpdateLogContract:
                 kept.append((figures.records, figures.snapshots))
         assert kept == [(9, 1), (6, 2), (4, 2)]
 
+    async def test_L8_the_document_can_be_read_from_the_previous_snapshot(self, folder: Path) -> None:
+        async with self.opened(folder) as store:
+            log = store.log("metrics")
+            assert await log.load_from_previous() == Loaded()
+            await log.append(records(1, 9))
+            await log.compact(snapshot(3))
+            assert await log.load_from_previous() == Loaded(None, records(1, 9), {})
+            await log.compact(snapshot(5))
+            assert await log.load_from_previous() == Loaded(snapshot(3), records(4, 9), {})
+
     @pytest.mark.parametrize("through", [-1, 0, 4, 10])
     async def test_L9_a_snapshot_ahead_of_the_log_or_going_backwards_is_refused(
         self, folder: Path, through: int
