@@ -1,7 +1,7 @@
 """Applies updates from strangers to documents, in a process of its own: some of them would end it.
 
-One line of input is a list of hexadecimal updates for one document. The number of each line is printed before it is
-applied, so that the last number printed names the line that ended the process.
+One line of input is a list of hexadecimal updates for one document. The number of each line is written before it is
+applied, so that the last number written names the line that ended the process.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_S_MAX, CPU_S_MAX))
     for number, line in enumerate(sys.stdin):
-        print(number, flush=True)
+        sys.stdout.write(f"{number}\n")
+        sys.stdout.flush()
         apply_all(json.loads(line))
 
 
@@ -32,7 +33,7 @@ def apply_all(updates: list[str]) -> None:
             doc.apply_update(bytes.fromhex(update))
         doc.get_update()
     except (ValueError, RuntimeError) as error:
-        print("refused", type(error).__name__, flush=True)
+        sys.stdout.write(f"refused: {type(error).__name__}\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Whatever arrives: only ProtocolErrors come out, work is bounded by bytes, and what is let through is safe to apply."""
+"""Whatever arrives: only ProtocolErrors come out, work is bounded by bytes, what is let through is safe to apply."""
 
 import json
 import os
