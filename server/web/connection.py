@@ -83,11 +83,7 @@ class Connection:
 
     async def _read(self, listen: Listener, handshake_timeout_s: float) -> None:
         try:
-            try:
-                async with asyncio.timeout(handshake_timeout_s):
-                    await listen(await self._receive())
-            except TimeoutError:
-                raise HandshakeTimeout(f"nothing was said within {handshake_timeout_s:g} s") from None
+            await listen(await self._first_frame(handshake_timeout_s))
             while True:
                 # Who does not read is not read from, so that its answers can't pile up here.
                 await self.outbox.room()
@@ -100,6 +96,13 @@ class Connection:
             await asyncio.get_running_loop().create_future()
         except WebSocketDisconnect as disconnect:
             self._close_code = disconnect.code
+
+    async def _first_frame(self, handshake_timeout_s: float) -> bytes:
+        try:
+            async with asyncio.timeout(handshake_timeout_s):
+                return await self._receive()
+        except TimeoutError:
+            raise HandshakeTimeout(f"nothing was said within {handshake_timeout_s:g} s") from None
 
     async def _receive(self) -> bytes:
         event = await self._websocket.receive()
