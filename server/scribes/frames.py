@@ -18,6 +18,11 @@ COMPACT, DIFF, VIEW = 1, 2, 3
 READY, DONE, REFUSED = 16, 17, 18
 LAST: Final = 128
 
+EXIT_MEMORY: Final = 77
+"""Exit status of a worker that ran out of memory in Python; native code aborts then."""
+EXIT_ORPHAN: Final = 78
+"""Exit status of a worker whose supervisor is gone."""
+
 HEAD: Final = struct.Struct(">BI")
 LENGTH_BYTES: Final = 8
 

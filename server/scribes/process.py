@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from server.scribes.frames import DONE, HEAD, LAST, LENGTH_BYTES, READY, REFUSED, head, lengths
+from server.scribes.frames import DONE, EXIT_MEMORY, HEAD, LAST, LENGTH_BYTES, READY, REFUSED, head, lengths
 
 CHUNK_BYTES: Final = 1 << 20
 """What is handed to a pipe, or taken from it, in one go: a document of any size leaves the loop room to breathe."""
@@ -20,7 +20,6 @@ END_S: Final = 5.0
 
 _ENVIRONMENT: Final = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 _ENVIRONMENT_PREFIXES: Final = ("LC_", "PYTHON", "COVERAGE_")
-_MEMORY_EXIT: Final = 77
 
 
 class Answer(NamedTuple):
@@ -155,7 +154,7 @@ class Worker:
         """How an ended worker ended, for people."""
         code = self._process.returncode
         assert code is not None
-        if code == _MEMORY_EXIT or (code == -signal.SIGABRT and b"memory allocation of" in self._stderr):
+        if code == EXIT_MEMORY or (code == -signal.SIGABRT and b"memory allocation of" in self._stderr):
             return "it ran out of memory"
         if code == -signal.SIGXCPU:
             return "it used too much CPU time"

@@ -14,10 +14,18 @@ import sys
 from collections.abc import Sequence
 from typing import BinaryIO, Final
 
-from server.scribes.frames import DONE, HEAD, LAST, LENGTH_BYTES, READY, REFUSED, head, lengths
-
-EXIT_MEMORY: Final = 77
-EXIT_ORPHAN: Final = 78
+from server.scribes.frames import (
+    DONE,
+    EXIT_MEMORY,
+    EXIT_ORPHAN,
+    HEAD,
+    LAST,
+    LENGTH_BYTES,
+    READY,
+    REFUSED,
+    head,
+    lengths,
+)
 
 _PR_SET_PDEATHSIG: Final = 1
 

@@ -15,7 +15,7 @@ from pycrdt import Doc, Map
 from crdt_sync.errors import ReplicaBroken, ScribeDied, SnapshotMismatch
 from crdt_sync.updates.encode import write_update
 from crdt_sync.updates.ledger import Ledger
-from server.scribes.frames import VIEW, head
+from server.scribes.frames import EXIT_ORPHAN, VIEW, head
 from server.scribes.history import History
 from server.scribes.pool import Scribes, open_scribes
 from tests.integration.scribe_logs import map_log, random_log, shown
@@ -324,4 +324,4 @@ def test_a_busy_worker_that_nobody_watches_ends_by_its_cpu_time() -> None:
 
 
 def test_a_worker_that_finds_another_parent_than_it_was_told_of_ends_at_once() -> None:
-    assert run_worker(os.getppid(), 1.0, b"") == 78
+    assert run_worker(os.getppid(), 1.0, b"") == EXIT_ORPHAN
