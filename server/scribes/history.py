@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from crdt_sync.errors import ProtocolError, ReplicaBroken
 from crdt_sync.limits import DEFAULT_LIMITS
-from crdt_sync.updates.decode import CLOCK_MAX, COLLECTED, DELETED, Struct, decode_update
+from crdt_sync.updates.decode import CLOCK_MAX, Struct, decode_update
 from crdt_sync.updates.gate import judge
 from crdt_sync.updates.ledger import Ledger
 from crdt_sync.values import ClientId, Clock, Id
@@ -106,7 +106,3 @@ class History:
         for first in path:
             self._slots[first] = slot
         return slot
-
-    def is_gone(self, element: Id) -> bool:
-        """Whether the log holds no content for ``element``, only that it was there."""
-        return self.at(element).struct.kind in (COLLECTED, DELETED)

@@ -15,6 +15,7 @@ from crdt_sync.errors import ProtocolError, SnapshotMismatch
 from crdt_sync.updates.content import elements
 from crdt_sync.updates.decode import (
     COLLECTED,
+    DELETED,
     EMBED,
     FORMAT,
     Cursor,
@@ -110,7 +111,7 @@ class _Comparison:
         winners: dict[Slot, Id] | None = None
         for client, clock in self._implied_deletes():
             slot = self._log.slot((client, clock))
-            if self._log.is_gone((client, clock)) or self._is_parent_deleted(slot):
+            if self._is_parent_deleted(slot):
                 continue
             if slot is not None and slot[1] is not None:
                 winners = _winners(self._log) if winners is None else winners
@@ -123,8 +124,10 @@ class _Comparison:
             known = self._log.ledger.deleted.get(client)
             for start, end in ranges:
                 for low, high in [(start, end)] if known is None else known.missing(start, end):
-                    for clock in range(low, high):
-                        yield client, clock
+                    for first, last, (_, struct) in self._log.between(client, low, high):
+                        # Ten bytes can announce sixteen million collected elements; they explain themselves.
+                        if struct.kind not in (COLLECTED, DELETED):
+                            yield from ((client, clock) for clock in range(first, last))
 
     def _is_parent_deleted(self, slot: Slot | None) -> bool:
         """A place is lost only where the parent was collected; a root is never deleted."""
