@@ -48,8 +48,9 @@ def judge(update: DecodedUpdate, ledger: Ledger, limits: Limits, *, keep_ready_p
     if len(update.sections) == 1 and not update.deletes:
         section = update.sections[0]
         if section.structs[0].clock == clocks.get(section.client, 0) and _follows(section, clocks):
-            _check_growth([span(section.client, section.structs)], ledger, limits)
-            return Verdict(whole(update), False, (Run(0, 0, len(section.structs)),))
+            piece = whole(update)
+            _check_growth(piece.spans, ledger, limits)
+            return Verdict(piece, False, (Run(0, 0, len(section.structs)),))
     return _judge_in_full(update, ledger, limits, keep_ready_part)
 
 
