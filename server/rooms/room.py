@@ -215,10 +215,11 @@ class Room:
         verdict = judge(said.update, self._history.ledger, self._limits, keep_ready_part=whole_state)
         member.received += 1
         self._unacked.add(said.member)
+        if not member.may_write and (verdict.fresh is not None or verdict.gap):
+            # Not asked for what is missing either: it may not bring that.
+            self._deny(said.member, member, turn)
+            return
         if verdict.fresh is not None:
-            if not member.may_write:
-                self._deny(said.member, member, turn)
-                return
             self._keep(verdict.fresh, said, member, turn, is_whole=not verdict.gap)
         if verdict.gap and not whole_state:
             turn.gaps += 1

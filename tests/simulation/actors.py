@@ -91,8 +91,7 @@ class Actor:
 
     def send(self, message: Message) -> None:
         if self.link is not None and self.link.is_open:
-            frame = self._encode(message)
-            self.link.up.send(frame)
+            self.link.up.send(self._encode(message), self.witness.now_s)
 
     def _encode(self, message: Message) -> bytes:
         if self.dialect is MULTIPLEXED:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -46,12 +46,10 @@ def batches() -> Sequence[range]:
     return [range(first, min(first + BATCH, SEEDS)) for first in range(0, SEEDS, BATCH)]
 
 
-def kept_seeds() -> Iterator[tuple[int, str]]:
+def kept_seeds() -> Sequence[tuple[int, str]]:
     """Seeds that once failed, each with what it found."""
-    for line in KEPT.read_text().splitlines():
-        if line and not line.startswith("#"):
-            seed, _, found = line.partition(" ")
-            yield int(seed), found.strip()
+    lines = [line.partition(" ") for line in KEPT.read_text().splitlines() if not line.startswith("#")]
+    return [(int(seed), found.strip()) for seed, _, found in lines]
 
 
 def run_batch(seeds: Iterable[int]) -> tuple[Sequence[str], Counter[str]]:

@@ -9,6 +9,9 @@ from random import Random
 STREAM_FRAMES_MAX = 6
 """Frames that fit into the buffers of one direction; a reader that has stopped blocks its writer from there on."""
 
+KEEPALIVE_S = 40.0
+"""After so long without an answer to a ping a connection is closed. Shorter than presence is remembered."""
+
 
 class Stream:
     """One direction of a connection."""
@@ -16,6 +19,8 @@ class Stream:
     def __init__(self, *, hostile: bool) -> None:
         self._hostile = hostile
         self._frames: deque[bytes] = deque()
+        self.moved_at_s = 0.0
+        """When the next frame began to wait, as far as there is one."""
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -24,14 +29,17 @@ class Stream:
     def is_full(self) -> bool:
         return len(self._frames) >= STREAM_FRAMES_MAX
 
-    def send(self, frame: bytes) -> None:
+    def send(self, frame: bytes, now_s: float) -> None:
+        if not self._frames:
+            self.moved_at_s = now_s
         self._frames.append(frame)
 
     def clear(self) -> None:
         self._frames.clear()
 
-    def arrive(self, chance: Random) -> Sequence[bytes]:
+    def arrive(self, chance: Random, now_s: float) -> Sequence[bytes]:
         """The next frame; from a hostile stream any frame, none, or one that comes again later."""
+        self.moved_at_s = now_s
         if not self._hostile:
             return (self._frames.popleft(),)
         fate = chance.random()
@@ -71,6 +79,10 @@ class Link:
     @property
     def is_moving(self) -> bool:
         return bool(self.up or self.down)
+
+    def is_dead(self, now_s: float) -> bool:
+        """Pings are not answered: both ends will give it up."""
+        return any(stream and now_s - stream.moved_at_s > KEEPALIVE_S for stream in (self.up, self.down))
 
     def cut(self) -> None:
         """Everything in flight is lost."""

@@ -131,9 +131,7 @@ class DropsGaps(Room):
         return turn
 
 
-def accept_all(
-    update: DecodedUpdate, ledger: Ledger, limits: Limits, *, keep_ready_part: bool = False
-) -> Verdict:
+def accept_all(update: DecodedUpdate, ledger: Ledger, limits: Limits, *, keep_ready_part: bool = False) -> Verdict:
     """A gate that is always open."""
     runs = [Run(index, 0, len(section.structs)) for index, section in enumerate(update.sections)]
     return Verdict(whole(update), False, runs)

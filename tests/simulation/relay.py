@@ -95,7 +95,7 @@ class Port:
                 self._taken.extend(frames)
             frame = self._taken.popleft()
             self._check_visible(frame)
-            self.link.down.send(frame)
+            self.link.down.send(frame, self._witness.now_s)
             outbox.sent(frame)
 
     def _check_visible(self, frame: bytes) -> None:

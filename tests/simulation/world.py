@@ -55,7 +55,7 @@ class World:
         self._cast = cast
         self._links = 0
         self.relay = Relay(self.witness, cast.host, cast.room)
-        self.is_hostile = self._chance.random() < 0.25
+        self.is_hostile = self._chance.random() < 0.35
         """Connections of tills drop, repeat and reorder; until the end, when all get clean ones."""
         self.actors: list[Till | Browser] = [self._till(f"till-{i}") for i in range(self._chance.randint(1, 3))]
         self.actors += [self._browser(f"page-{i}") for i in range(self._chance.randint(1, 3))]
@@ -85,7 +85,7 @@ class World:
         deeds = {self._edit: 4.0, self._sync_disk: sync, self._connect: 6.0, self._start: 4.0, self._announce: 1.0,
                  self._notice: 4.0}  # fmt: skip
         trouble = {
-            self._cut: 1.5, self._crash_peer: 0.8, self._crash_relay: 0.5, self._crash_relay_in_turn: 1.2,
+            self._cut: 1.5, self._crash_peer: 0.8, self._crash_relay: 0.5, self._crash_relay_in_turn: 2.5,
             self._partition: 0.8, self._break_store: 0.4, self._begin_compaction: 4.0, self._install_compaction: 4.0,
             self._call_it_a_day: 0.4, self._slow_down: 2.5,
         }  # fmt: skip
@@ -106,7 +106,7 @@ class World:
         moves, deeds, trouble = self._draw_acts()
         unrest, briskness = self._chance.choice((0.02, 0.05, 0.1, 0.3)), self._chance.choice((1, 3, 6))
         for _ in range(steps):
-            self.witness.now_s += self._chance.random()
+            self._pass_time(self._chance.random())
             menu = trouble if self._chance.random() < unrest else deeds
             menu.one(self._chance)
             for _ in range(self._chance.randint(0, briskness)):
@@ -116,6 +116,13 @@ class World:
         self._restart_everything()
         checkers.check_settled(self, "after a restart of everything")
         checkers.check_storage(self)
+
+    def _pass_time(self, seconds: float) -> None:
+        self.witness.now_s += seconds
+        for actor in self.actors:
+            if actor.link is not None and not actor.link.is_cut and actor.link.is_dead(self.witness.now_s):
+                actor.link.cut()
+                self.witness.note(f"{actor.name}'s connection answers no pings")
 
     # Acts: each does one thing and says whether there was anything to do.
 
@@ -185,7 +192,7 @@ class World:
         link = actor.link
         if link is None or not link.down:
             return False
-        for frame in link.down.arrive(self._chance):
+        for frame in link.down.arrive(self._chance, self.witness.now_s):
             self.witness.note(f"{actor.name} hears {crc32(frame):08x} ({len(frame)} bytes)")
             actor.hear(frame)
         return True
@@ -197,7 +204,7 @@ class World:
         port = next((port for port in self.relay.ports if port.link is link), None)
         if port is None or not self.relay.may_hear(port):
             return False
-        for frame in link.up.arrive(self._chance):
+        for frame in link.up.arrive(self._chance, self.witness.now_s):
             self.witness.note(f"relay hears {crc32(frame):08x} from {actor.name}")
             self.relay.hear(port, frame)
         return True
@@ -338,7 +345,7 @@ class World:
         self.witness.accuse("P7", f"the world does not come to rest in {SETTLING_ROUNDS_MAX} rounds")
 
     def _settling_round(self) -> bool:
-        self.witness.now_s += 1
+        self._pass_time(1)
         moved = self._install_compaction()
         while self._notice():
             moved = True
