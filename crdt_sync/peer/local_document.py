@@ -10,11 +10,15 @@ from typing import NamedTuple
 from crdt_sync.errors import ReplicaBroken, StoreCorrupted
 from crdt_sync.limits import Limits
 from crdt_sync.replica import Replica, Write, replay
-from crdt_sync.stores.update_log import Record, Snapshot, UpdateLog
+from crdt_sync.stores.update_log import Loaded, Record, Snapshot, UpdateLog
+from crdt_sync.updates.ledger import Ledger
 
 ACKED = "acked"
+FLAT = "flat"
+"""Mark: the snapshot through this number is of a flat document, so it can be restored without judging it again."""
 COMPACT_RECORDS = 2_000
-"""A longer log is replaced by a snapshot when the document is opened and nothing of it waits for the relay."""
+COMPACT_BYTES = 256 << 10
+"""A log of so many records, or of so many bytes and no shorter than its snapshot, is worth a new snapshot."""
 
 
 class Edit(NamedTuple):
@@ -38,16 +42,16 @@ class LocalDocument:
         self._log = update_log
         self._acked = 0
         self._unsynced: list[int] = []
+        self._tail_records = 0
+        self._tail_bytes = 0
+        self._snapshot_bytes = 0
 
     @classmethod
     async def load(cls, name: str, author: str, update_log: UpdateLog, limits: Limits) -> LocalDocument:
         """Rebuild the document from its log under a fresh client id. Raises :class:`StoreError`."""
         loaded = await update_log.load()
-        updates = [record.update for record in loaded.tail]
-        if loaded.snapshot is not None:
-            updates.insert(0, loaded.snapshot.state)
         try:
-            replica = replay(updates, limits)
+            replica = _rebuild(loaded, limits)
         except ReplicaBroken as error:
             raise StoreCorrupted(f"the log of {name} does not make a document: {error}") from error
         document = cls(name, author, replica, update_log)
@@ -57,9 +61,28 @@ class LocalDocument:
         document._unsynced = [
             seq for seq, record in enumerate(loaded.tail, first) if record.author and seq > document._acked
         ]
-        if len(loaded.tail) >= COMPACT_RECORDS and not document._unsynced:
-            await update_log.compact(Snapshot(document.mark, replica.snapshot(), replica.ledger.encode()))
+        document._tail_records = len(loaded.tail)
+        document._tail_bytes = sum(len(record.update) for record in loaded.tail)
+        document._snapshot_bytes = 0 if loaded.snapshot is None else len(loaded.snapshot.state)
+        await document.tidy()
         return document
+
+    async def tidy(self) -> None:
+        """Let a snapshot stand for a long log, once nothing in it waits for the relay."""
+        async with self.lock:
+            is_long = self._tail_records >= COMPACT_RECORDS
+            if not is_long and self._tail_bytes < max(COMPACT_BYTES, self._snapshot_bytes):
+                return
+            # What waits is known by its row's author, and a snapshot has none.
+            if self._unsynced:
+                return
+            snapshot = Snapshot(self.mark, self.replica.snapshot(), self.replica.ledger.encode())
+            if self.replica.is_flat:
+                # Before the snapshot: a mark without its snapshot says nothing, a snapshot without it is slow.
+                await self._log.mark(FLAT, self.mark)
+            await self._log.compact(snapshot)
+            self._tail_records = self._tail_bytes = 0
+            self._snapshot_bytes = len(snapshot.state)
 
     @property
     def unsynced(self) -> int:
@@ -70,13 +93,13 @@ class LocalDocument:
         """Make ``writes`` in one transaction and put its update into the log. Call with :attr:`lock` held."""
         update = self.replica.write(writes)
         assert update is not None, "an edit without writes is none"
-        self.mark = await self._log.append([Record(update, self._author, at_ms)])
+        await self._append([Record(update, self._author, at_ms)])
         self._unsynced.append(self.mark)
         return Edit(update, self.mark)
 
     async def keep(self, fresh: Sequence[bytes], at_ms: int) -> None:
         """Put updates from the relay, merged already, into the log. Call with :attr:`lock` held."""
-        self.mark = await self._log.append([Record(update, "", at_ms) for update in fresh])
+        await self._append([Record(update, "", at_ms) for update in fresh])
 
     async def note(self, name: str, value: int) -> None:
         """Keep a small counter beside the log."""
@@ -88,3 +111,19 @@ class LocalDocument:
             self._acked = mark
             del self._unsynced[: bisect_right(self._unsynced, mark)]
             await self._log.mark(ACKED, mark)
+
+    async def _append(self, records: Sequence[Record]) -> None:
+        self.mark = await self._log.append(records)
+        self._tail_records += len(records)
+        self._tail_bytes += sum(len(record.update) for record in records)
+
+
+def _rebuild(loaded: Loaded, limits: Limits) -> Replica:
+    snapshot = loaded.snapshot
+    updates = [record.update for record in loaded.tail]
+    if snapshot is None:
+        return replay(updates, limits)
+    if loaded.marks.get(FLAT) != snapshot.through:
+        return replay([snapshot.state, *updates], limits)
+    replica = Replica.restored(snapshot.state, Ledger.decode(snapshot.ledger), limits)
+    return replay(updates, limits, onto=replica)

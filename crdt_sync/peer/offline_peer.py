@@ -225,6 +225,10 @@ class OfflinePeer:
                 talking.cancel()
                 await asyncio.wait([talking])
             self._check_refusals(link)
+        if until_settled:
+            # While it is all in memory; the next start is the quicker for it.
+            for document in self._shelf.open_documents():
+                await document.tidy()
 
     def _set_link(self, link: Link | None) -> None:
         self._link = link
