@@ -42,21 +42,20 @@ class Roster:
         """Take in what ``member`` says; return what of it is news for the others.
 
         Stock clients repeat what they hear of others, so an entry for somebody else's id is no offence; it just
-        changes nothing. So is one id more than a connection may have.
+        changes nothing. So is one id more than a connection may have, or than a frame about everyone can hold.
         """
         self._forget_long_gone(now_s)
         owned = sum(seat.member == member and seat.state is not None for seat in self._seats.values())
         news = []
         for entry in presence.entries:
             seat = self._seats.get(entry.client)
-            if seat is None:
+            if seat is not None and not self._may_change(seat, member, author, entry):
+                continue
+            if seat is None or seat.state is None or seat.member != member:
+                # One id more for this connection.
                 if entry.state is None or owned >= self._limits.presence_owned_max:
                     continue
-                owned += 1
-            elif not self._may_change(seat, member, author, entry):
-                continue
-            elif seat.state is None:
-                if entry.state is None or owned >= self._limits.presence_owned_max:
+                if seat is None and not self._has_room():
                     continue
                 owned += 1
             self._seats[entry.client] = _Seat(entry.clock, entry.state, member, author, now_s)
@@ -83,6 +82,15 @@ class Roster:
 
     def _is_next(self, seat: _Seat, entry: PresenceEntry) -> bool:
         return seat.clock < entry.clock <= seat.clock + self._limits.presence_clock_step_max
+
+    def _has_room(self) -> bool:
+        """Whether one id more fits; who is here counts for more than who has left."""
+        if len(self._seats) < self._limits.presence_states_max:
+            return True
+        gone = [(seat.heard_at_s, client) for client, seat in self._seats.items() if seat.state is None]
+        if gone:
+            del self._seats[min(gone)[1]]
+        return bool(gone)
 
     def _forget_long_gone(self, now_s: float) -> None:
         forgotten = [c for c, s in self._seats.items() if s.state is None and now_s - s.heard_at_s > REMEMBER_S]

@@ -206,7 +206,7 @@ def test_P9_two_contents_under_one_clock_cost_the_second_writer_its_connection()
 
 
 def test_an_expelled_member_is_not_heard_again_and_its_presence_goes() -> None:
-    limits = replace(DEFAULT_LIMITS, document_bytes_max=150)
+    limits = replace(DEFAULT_LIMITS, document_bytes_max=170)
     room, writer = make_room(limits), Writer(1)
     arrive(room, 1, 2)
     absorb(room, said(1, Presence((PresenceEntry(70, 1, "{}"),))))
