@@ -59,7 +59,7 @@ class InventoryDocument:
         self._rid = check_name("replica", rid)
         self._clock = clock
         self._now_ms = now_ms
-        self._next_sequence = 0
+        self._next_sequence: int | None = None
         self._writable: set[int] = set()
         self._noted = False
         self._found: set[str] = set()
@@ -229,8 +229,7 @@ class InventoryDocument:
         if not self._noted:
             self._check_writable(self._catalog)
         stamp = self._clock.tick(self._now_ms())
-        self._next_sequence = movements.next_sequence(self._movements, self._next_sequence)
-        mid = keys.movement_id(self._movements.client_id, self._next_sequence)
+        mid = keys.movement_id(self._movements.client_id, self._take_sequence())
         movement = Movement(
             self._period, mid, kind, product, location, quantity, self._rid, stamp, reference, ext or {}
         )
@@ -239,6 +238,14 @@ class InventoryDocument:
             self._noted = True
         self._movements.put(MOVEMENTS, mid, movement.layout())
         return mid
+
+    def _take_sequence(self) -> int:
+        # Searched once: from there on nobody but this edit writes under our client id.
+        if self._next_sequence is None:
+            self._next_sequence = movements.next_sequence(self._movements, 0)
+        sequence = self._next_sequence
+        self._next_sequence += 1
+        return sequence
 
     def _add(self, what: str, key: Callable[[str, str], str], name: str, attributes: Mapping[str, object]) -> None:
         checked = check_name(what, name)
