@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+ANY_DEPTH_CEILING = 128
+_UNBOUNDED = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +57,28 @@ class Limits:
         # A part must fit into a frame with room for its header, or a peer could not send its own edits.
         if self.update_part_bytes_max * 2 > self.frame_bytes_max:
             raise ValueError("update_part_bytes_max must be at most half of frame_bytes_max")
+        # What one relay has let in, every scribe and peer must be able to read.
+        if self.any_depth_max > ANY_DEPTH_CEILING:
+            raise ValueError(f"any_depth_max must be at most {ANY_DEPTH_CEILING}")
         for name in self.__dataclass_fields__:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
+
+    def for_stored(self) -> Limits:
+        """The same, without bounds on what one update may hold: for what was judged when it came, update by update.
+
+        A snapshot of many small updates may exceed what one may hold, and a limit that an operator has lowered since
+        must not lock anybody out of a document. The depth of values stays bounded, because native code recurses.
+        """
+        return replace(
+            self,
+            update_structs_max=_UNBOUNDED,
+            clients_max=_UNBOUNDED,
+            clock_step_max=_UNBOUNDED,
+            name_bytes_max=_UNBOUNDED,
+            key_bytes_max=_UNBOUNDED,
+            any_depth_max=ANY_DEPTH_CEILING,
+        )
 
 
 DEFAULT_LIMITS = Limits()

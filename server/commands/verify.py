@@ -77,7 +77,14 @@ async def _verify_document(store: SqliteStore, scribes: Scribes, tenant: str, do
 
 
 async def _check_content(store: SqliteStore, scribes: Scribes, document: str) -> None:
-    """What is stored makes a document: rebuilt by a scribe, which compares the result with the log."""
-    loaded = await store.log(document).load()
-    state = None if loaded.snapshot is None else loaded.snapshot.state
+    """The snapshot says what its log said, and with the log after it, it makes a document."""
+    update_log = store.log(document)
+    loaded = await update_log.load()
+    state = None
+    if loaded.snapshot is not None:
+        state = loaded.snapshot.state
+        before = await update_log.load_from_previous()
+        older, began = (None, 0) if before.snapshot is None else (before.snapshot.state, before.snapshot.through)
+        replaced = before.tail[: loaded.snapshot.through - began]
+        await scribes.check(state, older, [record.update for record in replaced])
     await scribes.compact(state, [record.update for record in loaded.tail])

@@ -34,11 +34,12 @@ class History:
     ) -> History:
         """Rebuild from the store. Raises :class:`StoreCorrupted` when the log does not follow from the snapshot."""
         history = cls(snapshot, through, Ledger.decode(ledger, remembers=True) if ledger else Ledger(remembers=True))
+        stored = limits.for_stored()
         for update in tail:
             seq = history.seq + 1
             try:
-                decoded = decode_update(update, limits)
-                verdict = judge(decoded, history.ledger, limits)
+                decoded = decode_update(update, stored)
+                verdict = judge(decoded, history.ledger, stored)
             except ProtocolError as error:
                 raise StoreCorrupted(f"update {seq} of {document} does not pass the gate: {error}") from error
             piece = whole(decoded)

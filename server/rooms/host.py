@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from crdt_sync.errors import RoomClosing, ScribeError, StoreError, SyncError
+from crdt_sync.errors import ReplicaBroken, RoomClosing, ScribeError, StoreError, SyncError
 from crdt_sync.limits import Limits
 from crdt_sync.stores.update_log import Record, Snapshot, UpdateLog
 from crdt_sync.values import RoomId
@@ -166,7 +166,7 @@ class Host:
             self._inbox.post(Compacted(result.state, through))
             self._meters.compactions.inc()
             self._retry_compaction_at_records = 0
-        except ScribeError as error:
+        except (ScribeError, ReplicaBroken) as error:
             # The log is whole and stays; try again when it has doubled.
             self._retry_compaction_at_records = 2 * len(tail)
             self._meters.compactions_failed.labels(reason=error.code).inc()

@@ -14,7 +14,7 @@ import struct
 from collections.abc import Sequence
 from typing import Final
 
-COMPACT, DIFF, VIEW = 1, 2, 3
+COMPACT, DIFF, VIEW, CHECK = 1, 2, 3, 4
 READY, DONE, REFUSED = 16, 17, 18
 LAST: Final = 128
 

@@ -4,26 +4,16 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import Final, NamedTuple, TypeAlias
 
 from crdt_sync.errors import ProtocolError, ReplicaBroken
 from crdt_sync.limits import DEFAULT_LIMITS
-from crdt_sync.updates.decode import CLOCK_MAX, Struct, decode_update
+from crdt_sync.updates.decode import Struct, decode_update
 from crdt_sync.updates.gate import judge
 from crdt_sync.updates.ledger import Ledger
 from crdt_sync.values import ClientId, Clock, Id
 
-STORED_LIMITS: Final = replace(
-    DEFAULT_LIMITS,
-    # What is stored was judged when it came, update by update; a snapshot of many small ones may exceed what one
-    # update may hold. The depth of values stays bounded, because native code recurses.
-    update_structs_max=CLOCK_MAX,
-    clients_max=CLOCK_MAX,
-    clock_step_max=CLOCK_MAX,
-    name_bytes_max=CLOCK_MAX,
-    key_bytes_max=CLOCK_MAX,
-)
+STORED_LIMITS: Final = DEFAULT_LIMITS.for_stored()
 
 Parent: TypeAlias = str | Id
 Slot: TypeAlias = tuple[Parent, str | None]

@@ -13,7 +13,7 @@ from typing import Any, Final
 from crdt_sync.errors import ReplicaBroken, ScribeDied, SnapshotMismatch, SyncError
 from crdt_sync.protocol import state_vector
 from crdt_sync.values import StateVector
-from server.scribes.frames import COMPACT, DIFF, REFUSED, VIEW
+from server.scribes.frames import CHECK, COMPACT, DIFF, REFUSED, VIEW
 from server.scribes.process import Answer, Worker, WorkerConfused, WorkerGone
 
 START_S: Final = 60.0
@@ -78,6 +78,10 @@ class Scribes:
         except (ValueError, RecursionError) as error:
             raise ScribeDied(f"the scribe's view of the document can't be read: {error}") from error
         return view
+
+    async def check(self, state: bytes, snapshot: bytes | None, updates: Sequence[bytes]) -> None:
+        """Prove that ``state`` says what a snapshot and the log after it say. Raises :class:`SnapshotMismatch`."""
+        await self._pool.run(CHECK, [state, *_log(snapshot, updates)], answers=0)
 
 
 def _log(snapshot: bytes | None, updates: Sequence[bytes]) -> Sequence[bytes]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from crdt_sync.errors import ProtocolError, ReplicaBroken, SnapshotMismatch
 from crdt_sync.protocol import state_vector
 from crdt_sync.replica import Replica, replay
-from server.scribes.frames import COMPACT, DIFF, VIEW
+from server.scribes.frames import CHECK, COMPACT, DIFF, VIEW
 from server.scribes.history import STORED_LIMITS, History
 from server.scribes.verification import check_snapshot
 
@@ -21,6 +21,9 @@ def perform(task: int, parts: Sequence[bytes]) -> Sequence[bytes]:
         return (_replica(parts[1:]).since(state_vector.decode(parts[0], STORED_LIMITS.clients_max)),)
     if task == VIEW:
         return (json.dumps(_replica(parts).view(), separators=(",", ":")).encode(),)
+    if task == CHECK:
+        check_snapshot(History(parts[1:]), parts[0])
+        return ()
     raise ValueError(f"there is no task {task}")
 
 
