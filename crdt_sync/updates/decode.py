@@ -117,7 +117,11 @@ class Cursor:
         return value
 
     def count(self, entry_bytes_min: int) -> int:
-        count = self.uint()
+        count = self.raw[self.pos]
+        if count < 0x80:
+            self.pos += 1
+        else:
+            count = self.uint()
         if count * entry_bytes_min > len(self.raw) - self.pos:
             raise MalformedUpdate(f"{count} entries are announced, but only {len(self.raw) - self.pos} bytes follow")
         return count

@@ -44,14 +44,29 @@ def judge(update: DecodedUpdate, ledger: Ledger, limits: Limits, *, keep_ready_p
     sender's whole state, which can't be asked for again) what is ready of it is. Raises :class:`MalformedUpdate`,
     :class:`ClientIdReused` or :class:`LimitExceeded`.
     """
-    clocks = ledger.clocks
-    if len(update.sections) == 1 and not update.deletes:
+    if len(update.sections) == 1:
         section = update.sections[0]
+        clocks = ledger.clocks
         if section.structs[0].clock == clocks.get(section.client, 0) and _follows(section, clocks):
-            piece = whole(update)
-            _check_growth(piece.spans, ledger, limits)
-            return Verdict(piece, False, (Run(0, 0, len(section.structs)),))
+            verdict = _judge_continuation(update, ledger, limits)
+            if verdict is not None:
+                return verdict
     return _judge_in_full(update, ledger, limits, keep_ready_part)
+
+
+def _judge_continuation(update: DecodedUpdate, ledger: Ledger, limits: Limits) -> Verdict | None:
+    """The common case: all structs are new, so that only deletes can be known. None when one of them is too early."""
+    piece = whole(update)
+    only = piece.spans[0]
+    if update.deletes:
+        ready, beyond = _within(update.deletes, {only.client: only.end_clock}, ledger.clocks)
+        if beyond:
+            return None
+        deletes = ledger.new_deletes(ready)
+        if deletes != update.deletes:
+            piece = trim(update.raw, piece.spans, deletes)
+    _check_growth(piece.spans, ledger, limits)
+    return Verdict(piece, False, (Run(0, 0, only.structs),))
 
 
 def _follows(section: Section, clocks: dict[ClientId, Clock]) -> bool:
