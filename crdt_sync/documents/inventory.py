@@ -62,7 +62,7 @@ class InventoryDocument:
         self._next_sequence: int | None = None
         self._writable: set[int] = set()
         self._noted = False
-        self._found: set[str] = set()
+        self._found: set[tuple[Callable[[str, str], str], str]] = set()
 
     # Catalog
 
@@ -269,20 +269,21 @@ class InventoryDocument:
 
     def _known_product(self, sku: str) -> str:
         checked = check_name("product", sku)
-        if not self._is_active(product_key(checked, LIFE)):
+        if not self._is_active(product_key, checked):
             raise UnknownProduct(f"the catalog has no product {checked!r}")
         return checked
 
     def _known_location(self, name: str) -> str:
         checked = check_name("location", name)
-        if not self._is_active(location_key(checked, LIFE)):
+        if not self._is_active(location_key, checked):
             raise UnknownLocation(f"the catalog has no location {checked!r}")
         return checked
 
-    def _is_active(self, life: str) -> bool:
-        if life not in self._found and self._catalog.get(ATTRIBUTES, life) == ACTIVE:
-            self._found.add(life)
-        return life in self._found
+    def _is_active(self, key: Callable[[str, str], str], name: str) -> bool:
+        found = key, name
+        if found not in self._found and self._catalog.get(ATTRIBUTES, key(name, LIFE)) == ACTIVE:
+            self._found.add(found)
+        return found in self._found
 
     def _check_writable(self, document: Roots) -> None:
         if id(document) not in self._writable:
