@@ -15,7 +15,7 @@ import urllib.request
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from server.auth.tokens import issue_token
 
@@ -54,14 +54,14 @@ class RelayProcess:
         self._wrapper = wrapper
         self._process: subprocess.Popen[str] | None = None
 
-    def __enter__(self) -> RelayProcess:
+    def __enter__(self) -> Self:
         self._start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._end(signal.SIGKILL)
 
-    async def __aenter__(self) -> RelayProcess:
+    async def __aenter__(self) -> Self:
         await self.start()
         return self
 
@@ -130,7 +130,7 @@ class RelayProcess:
         return await asyncio.to_thread(self._request, "POST", path, headers)
 
     async def meter(self, name: str) -> float:
-        """One figure of /metrics, such as ``rooms`` or ``connections_closed_total{code="1009"}``; 0 before its first."""
+        """One figure of /metrics, like ``rooms`` or ``connections_closed_total{code="1009"}``; 0 before its first."""
         _, text = await self.get("/metrics")
         found = re.search(rf"^crdt_sync_{re.escape(name)} (\S+)$", text, re.MULTILINE)
         return float(found[1]) if found else 0.0
