@@ -27,7 +27,6 @@ from server.rooms.dialect import MULTIPLEXED, Y_WEBSOCKET, Dialect
 from tests.simulation.bounds import LIMITS, ROOM
 from tests.simulation.disk import PeerDisk
 from tests.simulation.network import Link
-from tests.simulation.relay import read_frame
 from tests.simulation.witness import Witness
 
 ROOTS: Final = {"products": Map, "movements": Map, "queue": Array, "notes": Text}
@@ -116,7 +115,7 @@ class Actor:
             self.link = None
 
     def hear(self, frame: bytes) -> None:
-        message = read_frame(self.dialect, frame)
+        message = self.witness.read(self.dialect, frame)
         if isinstance(message, Presence):
             self._meet(message)
             return

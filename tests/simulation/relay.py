@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from random import Random
 
 from crdt_sync.errors import ProtocolError, RoomClosing, StoreError, SyncError
-from crdt_sync.protocol import multiplexed, y_websocket
-from crdt_sync.protocol.messages import Message, NewUpdate, StateReply, StateRequest
+from crdt_sync.protocol.messages import NewUpdate, StateReply, StateRequest
 from crdt_sync.stores.update_log import Loaded, Record, Snapshot
 from server.rooms.audience import Audience
-from server.rooms.dialect import MULTIPLEXED, Dialect
+from server.rooms.dialect import Dialect
 from server.rooms.history import History
 from server.rooms.inbox import Inbox
 from server.rooms.member import Member
@@ -99,15 +98,9 @@ class Port:
             outbox.sent(frame)
 
     def _check_visible(self, frame: bytes) -> None:
-        message = read_frame(self.member.dialect, frame)
+        message = self._witness.read(self.member.dialect, frame)
         if isinstance(message, NewUpdate | StateReply):
             self._witness.shown(self.member.author, message.update)
-
-
-def read_frame(dialect: Dialect, frame: bytes) -> Message:
-    if dialect is MULTIPLEXED:
-        return multiplexed.decode(frame, LIMITS)[1]
-    return y_websocket.decode(frame, LIMITS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +253,7 @@ class Relay:
     def hear(self, port: Port, frame: bytes) -> None:
         assert self.host is not None
         try:
-            message = read_frame(port.member.dialect, frame)
+            message = self._witness.read(port.member.dialect, frame)
             update = self._witness.decode(message.update) if isinstance(message, NewUpdate | StateReply) else None
         except ProtocolError as error:
             self._witness.expelled(port.member.author, error, hostile=port.link.hostile)

@@ -10,12 +10,15 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from crdt_sync.errors import ClientIdReused, ProtocolError, SyncError
+from crdt_sync.protocol import multiplexed, y_websocket
+from crdt_sync.protocol.messages import Message
 from crdt_sync.updates.decode import DecodedUpdate, Section, decode_update
 from crdt_sync.updates.gate import judge
 from crdt_sync.updates.ledger import Ledger
 from crdt_sync.updates.pieces import whole
 from crdt_sync.updates.ranges import Ranges
 from crdt_sync.values import ClientId, Clock
+from server.rooms.dialect import MULTIPLEXED, Dialect
 from tests.simulation.bounds import LIMITS
 
 
@@ -39,6 +42,7 @@ class Witness:
         self._implied: dict[ClientId, Ranges] = {}
         self._promised: dict[bytes, tuple[str, str]] = {}
         self._authored: dict[ClientId, Clock] = {}
+        self._read: dict[tuple[str, bytes], Message] = {}
         self._decoded: dict[bytes, DecodedUpdate] = {}
 
     def note(self, text: str) -> None:
@@ -50,6 +54,18 @@ class Witness:
 
     def reached(self, what: str, times: int = 1) -> None:
         self.reach[what] += times
+
+    def read(self, dialect: Dialect, frame: bytes) -> Message:
+        """``frame`` as its dialect has it; the same bytes only once."""
+        key = dialect.name, frame
+        message = self._read.get(key)
+        if message is None:
+            if dialect is MULTIPLEXED:
+                message = multiplexed.decode(frame, LIMITS)[1]
+            else:
+                message = y_websocket.decode(frame, LIMITS)
+            self._read[key] = message
+        return message
 
     def decode(self, update: bytes) -> DecodedUpdate:
         """``update`` decoded; the same bytes only once."""
