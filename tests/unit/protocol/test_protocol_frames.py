@@ -1,0 +1,50 @@
+"""The very bytes of each dialect, as other implementations write them."""
+
+import pytest
+
+from crdt_sync.limits import DEFAULT_LIMITS
+from crdt_sync.protocol import multiplexed, y_websocket
+from crdt_sync.protocol.messages import (
+    Ack,
+    Denied,
+    Leave,
+    Message,
+    NewUpdate,
+    Presence,
+    PresenceEntry,
+    PresenceRequest,
+    StateReply,
+    StateRequest,
+)
+
+FRAMES: dict[str, Message] = {
+    "00000100": StateRequest({}),
+    "00000401e80702": StateRequest({1000: 2}),
+    "0001020000": StateReply(b"\x00\x00"),
+    "0002020000": NewUpdate(b"\x00\x00"),
+    "010100": Presence(()),
+    "010901070305" + "7b7d202020": Presence((PresenceEntry(7, 3, "{}   "),)),
+    "010801070404" + "6e756c6c": Presence((PresenceEntry(7, 4, None),)),
+    "0200026e6f": Denied("denied", "no"),
+    "03": PresenceRequest(),
+}
+CONTROL: dict[str, Message] = {"04002a": Ack(42), "04010163026e6f": Denied("c", "no"), "0402": Leave()}
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+def test_y_websocket_frames_are_those_of_y_protocols(frame: str) -> None:
+    raw, message = bytes.fromhex(frame), FRAMES[frame]
+    assert y_websocket.decode(raw, DEFAULT_LIMITS) == message
+    assert y_websocket.encode(message) == raw
+
+
+@pytest.mark.parametrize("frame", [frame for frame in (*FRAMES, *CONTROL) if not frame.startswith("02")])
+def test_our_own_dialect_puts_the_document_in_front(frame: str) -> None:
+    message = (FRAMES | CONTROL)[frame]
+    raw = b"\x0dinventory/all" + bytes.fromhex(frame)
+    assert multiplexed.encode("inventory/all", message) == raw
+    assert multiplexed.decode(raw, DEFAULT_LIMITS) == ("inventory/all", message)
+
+
+def test_the_sign_of_life_is_an_empty_presence() -> None:
+    assert y_websocket.encode(Presence(())) == y_websocket.SIGN_OF_LIFE
