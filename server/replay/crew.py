@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
@@ -88,7 +90,7 @@ class PeerProcess:
             if reported == killed_at and not is_killed and self._process is not None:
                 # What it still says until it is dead has been done, too, so it is read to the end.
                 is_killed = True
-                self._process.kill()
+                os.kill(self._process.pid, signal.SIGKILL)
                 self._ledger.kills["sync" if report[0] == SYNCING else "edit"] += 1
         await self.close()
         return True

@@ -42,7 +42,7 @@ def make_plan(data: RetailData, *, peers: int, seed: int) -> Plan:
     draw = random.Random(seed)  # noqa: S311  a plan to be repeated, not a secret
     names = assign(data.countries, peers)
     own: dict[str, list[Invoice]] = {name: [] for name in names.values()}
-    for invoice in data.invoices:
+    for invoice in sorted(data.invoices, key=lambda invoice: invoice.at):
         own[names[invoice.country]].append(invoice)
     stretches = [stretch for name, invoices in own.items() for stretch in _cut(name, invoices, draw)]
     # By the time at which they begin: peers that don't see each other write the same documents side by side.

@@ -130,8 +130,9 @@ async def output_of(process: asyncio.subprocess.Process, name: str, timeout_s: f
 async def end(process: asyncio.subprocess.Process) -> None:
     """Kill a process that is still there, and let go of it."""
     if process.returncode is None:
+        # Not by its own kill(): that would collect the exit code which asyncio's watcher waits for.
         with contextlib.suppress(ProcessLookupError):
-            process.kill()
+            os.kill(process.pid, signal.SIGKILL)
         await process.wait()
 
 
