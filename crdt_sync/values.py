@@ -26,6 +26,10 @@ TENANT = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 SEGMENT = re.compile(r"[a-z0-9_][a-z0-9._-]{0,127}")
 DOCUMENT_CHARS_MAX = 200
 
+_JSON_STRING = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)
+_BRACKET = re.compile(r"[\[\]{}]")
+_SHALLOW = 8
+
 
 def check_tenant(tenant: str) -> str:
     """Return ``tenant`` unchanged, or raise :class:`InvalidName`."""
@@ -76,14 +80,14 @@ def read_json(text: str, depth_max: int) -> Any:
 
 
 def json_depth(text: str) -> int:
-    """An upper bound of the nesting, counted before a parser recurses; brackets within strings count, too."""
+    """An upper bound of the nesting, found before a parser recurses: exact where there is more than a little of it."""
+    brackets = text.count("[") + text.count("{")
+    if brackets <= _SHALLOW:
+        return brackets
     depth = deepest = 0
-    for character in text:
-        if character in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif character in "]}":
-            depth -= 1
+    for bracket in _BRACKET.findall(_JSON_STRING.sub("", text)):
+        depth += 1 if bracket in "[{" else -1
+        deepest = max(deepest, depth)
     return deepest
 
 
