@@ -34,7 +34,9 @@ from crdt_sync.values import check_tenant
 PREFIX = "CRDT_SYNC_"
 CONFIG_VARIABLE = PREFIX + "CONFIG"
 # The project's own variables that are no settings of the relay: where the file is, where real test data is.
-FOREIGN_VARIABLES = frozenset({CONFIG_VARIABLE, PREFIX + "DATA", PREFIX + "SEEDS"})
+FOREIGN_VARIABLES = frozenset(
+    {CONFIG_VARIABLE, *(PREFIX + name for name in ("DATA", "HISTORIES", "MUTANTS", "SEEDS", "TOKEN"))}
+)
 
 
 class SettingsError(ValueError):

@@ -10,6 +10,7 @@ from server.commands.rooms import rooms
 from server.commands.serve import serve
 from server.commands.token import token
 from server.commands.verify import verify
+from server.replay.command import replay
 
 application = typer.Typer(
     name="crdt-sync",
@@ -24,3 +25,4 @@ application.command("check-config")(check_config)
 application.command()(rooms)
 application.command()(inspect)
 application.command()(verify)
+application.add_typer(replay)
