@@ -69,7 +69,7 @@ def flaw(mid: str, value: Value) -> str | None:
     if not isinstance(value, list) or len(value) < 6:
         return "is no list of kind, product, location, quantity, replica and stamp"
     kind, sku, location, quantity, rid, written, *_ = value
-    if not all(type(text) is str for text in (kind, sku, location, rid)):
+    if not type(kind) is type(sku) is type(location) is type(rid) is str:
         return "kind, product, location and replica must be text"
     number = whole(quantity)
     if number is None or (number <= 0 and kind != ADJUST):
