@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 from pycrdt import Array, Doc, Map, Text, TransactionEvent
 
 from crdt_sync.errors import ProtocolError
+from crdt_sync.limits import Limits
 from crdt_sync.protocol import multiplexed, state_vector, y_websocket
 from crdt_sync.protocol.messages import (
     Ack,
@@ -20,8 +21,9 @@ from crdt_sync.protocol.messages import (
     StateReply,
     StateRequest,
 )
-from crdt_sync.replica import Replica, Write
+from crdt_sync.replica import Replica, Write, replay
 from crdt_sync.session import PeerSession, Received
+from crdt_sync.updates.ledger import Ledger
 from crdt_sync.updates.pieces import EMPTY_UPDATE
 from server.rooms.dialect import MULTIPLEXED, Y_WEBSOCKET, Dialect
 from tests.simulation.bounds import LIMITS, ROOM
@@ -48,15 +50,18 @@ class Neighbour(NamedTuple):
 NEVER_SEEN: Final = Neighbour(-1, None, 0.0)
 
 
-class SeededReplica(Replica):
-    """A replica whose client id comes from the world's seed, so that a run can be repeated byte by byte.
+def seeded(client_id: int) -> type[Replica]:
+    """Replicas whose client id comes from the world's seed, so that a run can be repeated byte by byte.
 
     The library has no such parameter on purpose: a client id that a caller may choose is one that it may reuse.
     """
 
-    def __init__(self, client_id: int) -> None:
-        super().__init__(LIMITS)
-        self._doc = Doc(client_id=client_id)
+    class SeededReplica(Replica):
+        def __init__(self, limits: Limits = LIMITS) -> None:
+            super().__init__(limits)
+            self._doc = Doc(client_id=client_id)
+
+    return SeededReplica
 
 
 def content_of(doc: Doc[Any]) -> dict[str, Any]:
@@ -114,6 +119,10 @@ class Actor:
             self.link.cut()
             self.link = None
 
+    def vanish(self) -> None:
+        self.hang_up()
+        self.witness.left_at_s[self.presence_id] = self.witness.now_s
+
     def hear(self, frame: bytes) -> None:
         message = self.witness.read(self.dialect, frame)
         if isinstance(message, Presence):
@@ -155,25 +164,42 @@ class Till(Actor):
         self.disk = PeerDisk()
         self.replica: Replica | None = None
         self.session: PeerSession | None = None
+        self._is_flat = True
         self._unsynced: deque[tuple[int, bytes]] = deque()
         self._unacked: deque[tuple[int, bytes]] = deque()
 
     def start(self) -> None:
-        """Rebuild the replica from the log, under a new client id."""
-        self.replica = self.new_replica()
-        for number, row in enumerate(self.disk.rows, 1):
+        """Rebuild the replica from snapshot and rows as a peer does, under a new client id."""
+        snapshot = self.disk.snapshot
+        replica_type = seeded(self.next_client_id())
+        if snapshot is None:
+            self.replica = replica_type(LIMITS)
+        elif self._is_flat:
+            self.replica = replica_type.restored(snapshot.state, Ledger.decode(snapshot.ledger), LIMITS)
+        else:
+            self.replica = replay([snapshot.state], LIMITS, onto=replica_type(LIMITS))
+        for number, row in enumerate(self.disk.rows, self.disk.through + 1):
             if self.replica.merge(row).gap:
                 self.witness.accuse("P8", f"row {number} of {self.name}'s log builds on something that is not in it")
             self.witness.stored(self.name, row)
         self._unsynced.clear()
-        self._unacked = deque(enumerate(self.disk.rows, 1))
+        self._unacked = deque(enumerate(self.disk.rows, self.disk.through + 1))
         self.is_up = True
 
-    def new_replica(self) -> Replica:
-        return SeededReplica(self.fresh_client_id())
+    def next_client_id(self) -> int:
+        return self.fresh_client_id()
+
+    def tidy(self) -> bool:
+        """Let a snapshot stand for the log, once nothing in it waits for the relay."""
+        if self.replica is None or self.disk.is_dirty or self._unacked or not self.disk.rows:
+            return False
+        self._is_flat = self.replica.is_flat
+        self.disk.compact(self.replica.snapshot(), self.replica.ledger.encode())
+        self.witness.reached("peers' snapshots")
+        return True
 
     def crash(self) -> None:
-        self.hang_up()
+        self.vanish()
         self.session = self.replica = None
         self.is_up = False
         self.witness.reached("peer crashes")
@@ -213,7 +239,7 @@ class Till(Actor):
 
     def greet(self) -> None:
         assert self.replica is not None
-        self.session = PeerSession(self.replica, self.disk.synced)
+        self.session = PeerSession(self.replica, self.disk.mark)
         for message in self.session.open():
             self.send(message)
 
@@ -287,7 +313,7 @@ class Browser(Actor):
         self.is_up = True
 
     def crash(self) -> None:
-        self.hang_up()
+        self.vanish()
         self.is_up = False
         self.witness.reached("tabs closed")
 

@@ -30,6 +30,7 @@ REACHED: Final = (
     "partitions",
     "peer crashes",
     "peer crashes that lose unsynced rows",
+    "peers' snapshots",
     "reconnects",
     "relay crashes between absorb and append",
     "relay crashes between append and deliver",

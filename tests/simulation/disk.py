@@ -14,27 +14,44 @@ class PeerDisk:
     """A peer's log. A row is safe from the next :meth:`sync` on."""
 
     def __init__(self) -> None:
+        self.snapshot: Snapshot | None = None
         self.rows: list[bytes] = []
-        self.synced = 0
+        """What came after the snapshot."""
+        self._synced = 0
+
+    @property
+    def through(self) -> int:
+        return self.snapshot.through if self.snapshot else 0
+
+    @property
+    def mark(self) -> int:
+        """How many rows are safe, those of the snapshot included."""
+        return self.through + self._synced
 
     @property
     def is_dirty(self) -> bool:
-        return self.synced < len(self.rows)
+        return self._synced < len(self.rows)
 
     def append(self, row: bytes) -> int:
-        """Write a row; return how many rows there are now, which is the row's mark."""
+        """Write a row; return its mark."""
         self.rows.append(row)
-        return len(self.rows)
+        return self.through + len(self.rows)
 
     def sync(self) -> None:
-        self.synced = len(self.rows)
+        self._synced = len(self.rows)
+
+    def compact(self, state: bytes, ledger: bytes) -> None:
+        """Let ``state`` stand for all rows, which are synced."""
+        self.snapshot = Snapshot(self.mark, state, ledger)
+        self.rows.clear()
+        self._synced = 0
 
     def crash(self, chance: Random) -> int:
         """Lose rows that were not synced, from any point on; return how many."""
-        kept = chance.randint(self.synced, len(self.rows))
+        kept = chance.randint(self._synced, len(self.rows))
         lost = len(self.rows) - kept
         del self.rows[kept:]
-        self.synced = kept
+        self._synced = kept
         return lost
 
 

@@ -12,7 +12,6 @@ from pycrdt import Doc, TransactionEvent
 from crdt_sync.errors import StoreError
 from crdt_sync.limits import Limits
 from crdt_sync.protocol.messages import Ack, Message, Presence, StateRequest
-from crdt_sync.replica import Replica
 from crdt_sync.session import Received
 from crdt_sync.updates import encode
 from crdt_sync.updates.decode import DecodedUpdate, decode_update
@@ -23,7 +22,7 @@ from crdt_sync.updates.pieces import Piece, Span, whole
 from crdt_sync.updates.ranges import Range
 from crdt_sync.values import ClientId
 from server.rooms.room import Broadcast, Kept, Listens, MemberId, Reply, Room, Turn
-from tests.simulation.actors import SeededReplica, Till
+from tests.simulation.actors import Till
 from tests.simulation.relay import SimulatedHost
 
 
@@ -102,9 +101,9 @@ class TillLogsItsDocsDiff(Till):
 class TillReusesItsClientId(Till):
     """Stores its client id and starts with it again."""
 
-    def new_replica(self) -> Replica:
+    def next_client_id(self) -> int:
         self.fresh_client_id()
-        return SeededReplica(crc32(self.name.encode()))
+        return crc32(self.name.encode())
 
 
 class ForgetsTheShed(Room):

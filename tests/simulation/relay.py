@@ -113,12 +113,12 @@ class Compaction:
 class SimulatedHost:
     """Mirrors server/rooms/host.py: one turn at a time, each of its three parts a step of its own."""
 
-    def __init__(self, loaded: Loaded, disk: RelayDisk, witness: Witness, room_type: type[Room]) -> None:
+    def __init__(self, disk: RelayDisk, witness: Witness, meters: Meters, room_type: type[Room]) -> None:
         self.disk = disk
         self.witness = witness
-        self.room = room_type(open_history(loaded), LIMITS)
+        self.room = room_type(open_history(disk.load()), LIMITS)
         self.inbox = Inbox(LIMITS.inbox_messages_max)
-        self.audience = Audience(ROOM, self.room.history.seq, self.inbox, Meters())
+        self.audience = Audience(ROOM, self.room.history.seq, self.inbox, meters)
         self.turn: Turn | None = None
         self.batch: Sequence[Envelope] = ()
         self.is_appended = False
@@ -230,13 +230,14 @@ class Relay:
         self.host: SimulatedHost | None = None
         self.ports: list[Port] = []
         self._witness = witness
+        self._meters = Meters()
         self._host_type = host_type
         self._room_type = room_type
         self._members = 0
 
     def accept(self, link: Link, name: str, dialect: Dialect) -> None:
         if self.host is None:
-            self.host = self._host_type(self.disk.load(), self.disk, self._witness, self._room_type)
+            self.host = self._host_type(self.disk, self._witness, self._meters, self._room_type)
             self._witness.reached("rooms opened")
         self._members += 1
         member = Member(self._members, name, may_write=True, dialect=dialect, outbox=make_outbox())

@@ -38,6 +38,8 @@ class Witness:
         self.reach: Counter[str] = Counter()
         self.trace: list[str] = []
         self.now_s = 0.0
+        self.left_at_s: dict[ClientId, float] = {}
+        """When the owner of a presence id crashed."""
         self._durable = Ledger()
         self._implied: dict[ClientId, Ranges] = {}
         self._promised: dict[bytes, tuple[str, str]] = {}

@@ -83,7 +83,7 @@ class World:
         moves = {self._deliver: 5.0, self._pump: 2.0, self._relay_step: 4.0}
         sync = self._chance.choice((0.5, 4.0))
         deeds = {self._edit: 4.0, self._sync_disk: sync, self._connect: 6.0, self._start: 4.0, self._announce: 1.0,
-                 self._notice: 4.0}  # fmt: skip
+                 self._notice: 4.0, self._tidy: 0.7}  # fmt: skip
         trouble = {
             self._cut: 1.5, self._crash_peer: 0.8, self._crash_relay: 0.5, self._crash_relay_in_turn: 2.5,
             self._partition: 0.8, self._break_store: 0.4, self._begin_compaction: 4.0, self._install_compaction: 4.0,
@@ -141,6 +141,10 @@ class World:
     def _sync_disk(self) -> bool:
         actor = self._pick([actor for actor in self.actors if isinstance(actor, Till) and actor.disk.is_dirty])
         return actor is not None and actor.sync_disk()
+
+    def _tidy(self) -> bool:
+        actor = self._pick([actor for actor in self.actors if isinstance(actor, Till) and actor.is_up])
+        return isinstance(actor, Till) and actor.tidy()
 
     def _start(self) -> bool:
         if not self.relay.is_up:
