@@ -203,8 +203,8 @@ class Room:
     def _welcome(self, member_id: MemberId, member: _Member, turn: Turn) -> None:
         member.subscribed = True
         turn.deliveries.append(Listens(member_id))
-        if member.may_write:
-            turn.deliveries.append(Reply(member_id, StateRequest(dict(self._history.ledger.state)), True))
+        # A viewer is asked, too: if it holds what it may not write, it is told so; if not, it learns that it is done.
+        turn.deliveries.append(Reply(member_id, StateRequest(dict(self._history.ledger.state)), True))
         everyone = self._roster.everyone()
         if everyone.entries:
             turn.deliveries.append(Reply(member_id, everyone))
@@ -286,7 +286,8 @@ class Room:
         owing = set()
         for member_id in self._unacked:
             member = self._members.get(member_id)
-            if member is None or not member.may_write:
+            # Who was denied something holds edits that are not on disk here, and may never hear that they are.
+            if member is None or member.was_denied:
                 continue
             if member.owes_state:
                 owing.add(member_id)
