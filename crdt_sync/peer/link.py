@@ -30,13 +30,13 @@ class Link:
     """The conversation on one connection, about all documents that were joined. Ends with the connection."""
 
     def __init__(
-        self, socket: Socket, shelf: Shelf, limits: Limits, on_synced: Callable[[LocalDocument], Awaitable[None]]
+        self, socket: Socket, shelf: Shelf, limits: Limits, on_news: Callable[[LocalDocument], Awaitable[None]]
     ) -> None:
-        """``on_synced`` is called once for each document, when what the relay held has arrived."""
+        """``on_news`` is called when what the relay held of a document has arrived, and whenever more comes."""
         self._socket = socket
         self._shelf = shelf
         self._limits = limits
-        self._on_synced = on_synced
+        self._on_news = on_news
         self._sessions: dict[str, PeerSession] = {}
         self._changed = asyncio.Event()
         self._frames: asyncio.Queue[bytes | str] = asyncio.Queue(QUEUE_FRAMES_MAX)
@@ -142,8 +142,8 @@ class Link:
                 await document.keep(fresh, time.time_ns() // 1_000_000)
         await self._say(name, replies)
         await document.note_durable(session.durable_mark)
-        if session.synced and not was_synced:
-            await self._on_synced(document)
+        if session.synced and (fresh or not was_synced):
+            await self._on_news(document)
 
     async def _say(self, name: str, messages: Sequence[Message]) -> None:
         for message in messages:

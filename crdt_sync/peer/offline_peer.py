@@ -208,7 +208,7 @@ class OfflinePeer:
         if self._relay is None:
             raise NotSynced("this peer was opened without a relay")
         async with connected(self._relay, self._limits, timeout_s=timeout_s) as socket:
-            link = Link(socket, self._shelf, self._limits, self._on_synced)
+            link = Link(socket, self._shelf, self._limits, self._on_news)
             talking = asyncio.create_task(link.run(), name="link")
             self._set_link(link)
             try:
@@ -240,8 +240,8 @@ class OfflinePeer:
         for name in {CATALOG, *await self._shelf.names()}:
             await link.join(name)
 
-    async def _on_synced(self, document: LocalDocument) -> None:
-        """The catalog has arrived: it says which periods there are."""
+    async def _on_news(self, document: LocalDocument) -> None:
+        """The catalog says which periods there are; a period that begins while we are online is followed at once."""
         if document.name == CATALOG and self._follow == "all" and self._link is not None:
             for period in _periods(document):
                 await self._link.join(movements_document(period))
