@@ -97,8 +97,9 @@ const commands = {
   warnings: () => warnings,
   documents: (name, call, ...rest) => {
     const result = documents[call](of(name).doc, ...rest)
-    return result instanceof Map ? [...result] : result ?? null
+    return result instanceof Y.Map ? null : result ?? null
   },
+  stockTable: names => [...documents.stockTable(names.map(name => of(name).doc))],
   stock: (names, sku, place) => documents.stock(names.map(name => of(name).doc), sku, place),
   // Edits without end, one a turn of the event loop: each writes its own number under a key of its own.
   write: (name, most) => {
