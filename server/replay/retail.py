@@ -25,10 +25,10 @@ from server.replay.relay_process import (
 )
 from server.replay.report import RetailReport
 from server.replay.retail_data import Cell, RetailData, expected_stock, find_file, read_retail
-from server.replay.tasks import Setting, Task
+from server.replay.tasks import Record, Setting, Task
 
 EMBEDDED = "embedded"
-FRESH, NODE = "fresh-peer", "node"
+FRESH, NODE, PROBE = "fresh-peer", "node", "probe"
 NODE_TIMEOUT_S = 300.0
 NODE_SCRIPT = "read_stock.mjs"
 DESCRIPTIONS = "descriptions.json"
@@ -82,6 +82,8 @@ async def replay_retail(options: RetailOptions) -> RetailReport:
 
 
 class _Replay:
+    """One run against a relay that is there."""
+
     def __init__(self, options: RetailOptions, running: RunningRelay, ledger: Ledger) -> None:
         self._options = options
         self._running = running
@@ -94,6 +96,8 @@ class _Replay:
         """Record and sync, then let everybody settle and read."""
         work = self._options.work
         _lay_out(work, data)
+        if self._options.relay != EMBEDDED:
+            await self._check_empty()
         stretches = [(record_task(stretch, work, data.hot), stretch.killed_at) for stretch in plan.stretches]
         await self._phase("recording", stretches, sum(len(stretch.invoices) for stretch in plan.stretches))
         if missing := len(data.invoices) - self._ledger.edits:
@@ -108,6 +112,12 @@ class _Replay:
             self.readers.append(NODE)
             self.phases_s["reading in Node"] = time.monotonic() - started_s
 
+    async def _check_empty(self) -> None:
+        """What a relay elsewhere holds already would pass for a difference."""
+        await self._phase("looking", [(settle_task(PROBE, self._options.work), None)], 1)
+        if _read_table(self._options.work, PROBE):
+            raise ReplayFailed(f"tenant {self._running.tenant} of {self._running.url} has stock already: name another")
+
     async def _phase(self, name: str, tasks: Sequence[tuple[Task, int | None]], total: int) -> None:
         started_s = time.monotonic()
         progress = Progress(name, total)
@@ -115,7 +125,7 @@ class _Replay:
 
         def note(task: Task) -> None:
             nonlocal done
-            done += len(task.invoices) if hasattr(task, "invoices") else 1
+            done += len(task.invoices) if isinstance(task, Record) else 1
             progress(done)
 
         roster = Roster(tasks, note)

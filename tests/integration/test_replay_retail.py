@@ -183,8 +183,24 @@ async def test_an_edit_that_was_reported_and_is_gone_after_a_kill_ends_the_repla
         await process.close()
 
 
+async def test_a_running_relay_serves_a_replay_once_and_its_tenant_must_be_empty(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "lines.csv.gz", TRAPS)
+    async with embedded_relay(tmp_path, "shop") as relay:
+        options = RetailOptions(
+            data=path, peers=2, work=tmp_path / "one", relay=relay.running.url, token=relay.running.token, tenant="shop"
+        )
+        report = await replay_retail(options)
+        assert report.differences() == []
+        assert report.relay is None
+        with pytest.raises(ReplayFailed, match="tenant shop of ws://.* has stock already"):
+            await replay_retail(replace(options, work=tmp_path / "two"))
+        with pytest.raises(ReplayFailed, match="unauthenticated"):
+            await replay_retail(replace(options, work=tmp_path / "three", token="no token"))
+        await relay.stop()
+        await relay.verify()
+
+
 async def test_a_relay_that_holds_less_than_was_recorded_shows_as_differences(tmp_path: Path) -> None:
-    """The peers' last syncs go to another relay than the fresh peer's: somebody lost everything."""
     path = write_lines(tmp_path / "lines.csv.gz", TRAPS)
     (tmp_path / "peers").mkdir()
     (tmp_path / "tables").mkdir()
