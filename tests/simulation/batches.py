@@ -11,7 +11,7 @@ from typing import Final
 from tests.simulation.world import Cast, World
 
 SEEDS: Final = int(os.environ.get("CRDT_SYNC_SEEDS", "2000"))
-BATCH: Final = 100
+BATCH: Final = max(100, SEEDS // 20)
 KEPT: Final = Path(__file__).with_name("kept_seeds.txt")
 
 REACHED: Final = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 from zlib import crc32
 
@@ -81,6 +82,16 @@ class LogsItsDocsDiff(SimulatedHost):
         with observed(doc) as seen:
             doc.apply_update(update)
         return seen[-1] if seen else update
+
+
+class CompactsPastItsSnapshot(SimulatedHost):
+    """Asks how long the log is when the snapshot is put in place, not when it was made."""
+
+    def install_compaction(self) -> bool:
+        if self.compaction is not None:
+            late = replace(self.compaction.snapshot, through=len(self.disk.archive))
+            self.compaction = replace(self.compaction, snapshot=late)
+        return super().install_compaction()
 
 
 class TillLogsItsDocsDiff(Till):

@@ -207,7 +207,7 @@ class SimulatedHost:
             return False
         snapshot, self.compaction = self.compaction.snapshot, None
         self.disk.compact(snapshot)
-        self.witness.compacted(snapshot.state)
+        self.witness.compacted(snapshot.state, [record.update for record in self.disk.archive[: snapshot.through]])
         self.inbox.post(Compacted(snapshot.state, snapshot.through))
         self.witness.reached("compactions")
         return True

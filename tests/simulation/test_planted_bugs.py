@@ -77,3 +77,7 @@ def test_P5_catches_a_gap_that_is_dropped_in_silence() -> None:
 
 def test_P11_catches_ghosts() -> None:
     check_caught(Cast(room=plants.KeepsGhosts), "P11")
+
+
+def test_P12_catches_a_snapshot_that_stands_for_more_than_it_holds() -> None:
+    check_caught(Cast(host=plants.CompactsPastItsSnapshot), "P12")

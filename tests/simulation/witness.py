@@ -109,10 +109,17 @@ class Witness:
         if not any(is_slice(self.decode(row), self.decode(source)) for source in sources):
             self.accuse("P3", f"{name} logged bytes that nobody sent")
 
-    def compacted(self, state: bytes) -> None:
-        """A snapshot became durable. It also says what its log implies: overwritten values are deleted."""
-        for client, ranges in self.decode(state).deletes.items():
+    def compacted(self, state: bytes, rows: Iterable[bytes]) -> None:
+        """A snapshot became durable in the place of ``rows``, all that were logged up to its number."""
+        snapshot = self.decode(state)
+        if self._ends([snapshot]) != self._ends(map(self.decode, rows)):
+            self.accuse("P12", "a snapshot does not hold what the log holds up to its number")
+        # It also says what its log implies: overwritten values are deleted.
+        for client, ranges in snapshot.deletes.items():
             self._implied.setdefault(client, Ranges()).update(ranges)
+
+    def _ends(self, updates: Iterable[DecodedUpdate]) -> dict[ClientId, Clock]:
+        return {section.client: _end_clock(section) for update in updates for section in update.sections}
 
     def is_durable(self, update: bytes) -> bool:
         decoded = self.decode(update)

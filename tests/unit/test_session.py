@@ -114,7 +114,7 @@ def test_an_empty_log_is_durable_once_the_relay_has_said_so() -> None:
     assert peer.session.all_durable
 
 
-def test_synced_means_that_the_relays_state_has_arrived() -> None:
+def test_P13_synced_means_that_the_relays_state_has_arrived() -> None:
     peer, (first, second) = Peer(), updates_of("a", "b")
     peer.receive(NewUpdate(first))
     assert not peer.session.synced

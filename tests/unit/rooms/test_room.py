@@ -297,7 +297,7 @@ def history_of(edits: Sequence[tuple[int, str, int]]) -> list[bytes]:
 
 
 @given(EDITS, st.integers(0, 20), st.integers(0, 20))
-def test_P7_whoever_joins_when_and_with_whatever_state_reads_the_same(
+def test_P7_P13_whoever_joins_when_and_with_whatever_state_reads_the_same(
     edits: list[tuple[int, str, int]], held: int, compacted: int
 ) -> None:
     updates = history_of(edits)
