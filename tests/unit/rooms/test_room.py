@@ -189,10 +189,20 @@ def test_P5_a_reader_is_told_once_that_its_edits_stay_with_it() -> None:
     assert denied.code == "forbidden"
 
 
-def test_P5_a_reader_is_not_asked_for_what_it_may_not_write() -> None:
+def test_P13_a_reader_that_holds_nothing_of_its_own_learns_that_it_is_done() -> None:
     room = make_room()
     arrive(room, 1, may_write=False)
-    assert replies(absorb(room, said(1, StateRequest({}))), 1) == [StateReply(EMPTY_UPDATE)]
+    assert replies(absorb(room, said(1, StateRequest({}))), 1) == [StateReply(EMPTY_UPDATE), StateRequest({})]
+    assert replies(absorb(room, said(1, StateReply(EMPTY_UPDATE))), 1) == [Ack(1)]
+
+
+def test_P1_a_reader_that_was_denied_something_is_never_acked() -> None:
+    room, known = make_room(), Writer(1).set("shirt", 1)
+    arrive(room, 1, may_write=False)
+    arrive(room, 2)
+    absorb(room, said(2, NewUpdate(known)))
+    absorb(room, said(1, NewUpdate(Writer(3).set("shoe", 2))))
+    assert replies(absorb(room, said(1, NewUpdate(known))), 1) == []
 
 
 def test_P9_two_contents_under_one_clock_cost_the_second_writer_its_connection() -> None:
