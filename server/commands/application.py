@@ -18,6 +18,8 @@ application = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
+    # Its boxes break a sentence over several lines, where neither eyes nor grep find it again.
+    rich_markup_mode=None,
 )
 application.command()(serve)
 application.command()(token)
