@@ -247,8 +247,13 @@ class OfflinePeer:
                 await self._link.join(movements_document(period))
 
     def _check_refusals(self, link: Link) -> None:
-        if refusals := link.refusals():
+        # Every edit opens the period's metrics, wanted or not: while they are empty, no one misses them.
+        if refusals := [refusal for refusal in link.refusals() if not self._is_empty_metrics(refusal[0])]:
             raise NotSynced("; ".join(f"{name} was refused: {denied.reason}" for name, denied in refusals))
+
+    def _is_empty_metrics(self, name: str) -> bool:
+        document = self._shelf.get(name)
+        return name.startswith("metrics/") and document is not None and not document.mark
 
     async def _stay_online(self, jitter: Callable[[], float]) -> None:
         while True:
