@@ -45,9 +45,12 @@ def command(*arguments: str) -> Sequence[str]:
 class RelayProcess:
     """``with`` starts it and makes sure that nothing is left of it; ``async with`` does so beside the event loop."""
 
-    def __init__(self, folder: Path, *, wrapper: Sequence[str] = (), **settings: object) -> None:
+    def __init__(
+        self, folder: Path, *, data: Path | None = None, wrapper: Sequence[str] = (), **settings: object
+    ) -> None:
         """``wrapper`` goes before the command; ``settings`` become environment variables."""
-        self.data = folder / "data"
+        folder.mkdir(exist_ok=True)
+        self.data = data or folder / "data"
         self.log_path = folder / "relay.log"
         self.settings = settings
         self.port = 0
@@ -82,14 +85,6 @@ class RelayProcess:
     async def stop(self) -> int:
         """SIGTERM, as an operator stops it; the exit code."""
         return await asyncio.to_thread(self._end, signal.SIGTERM)
-
-    async def restart(self, **settings: object) -> None:
-        await self.kill()
-        await self.start(**settings)
-
-    def pause(self) -> None:
-        """Stop the process where it stands, so that others can be stopped first."""
-        self._running().send_signal(signal.SIGSTOP)
 
     @property
     def pid(self) -> int:

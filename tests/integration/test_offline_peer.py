@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,10 @@ async def till(opening: Opening) -> AsyncIterator[OfflinePeer]:
             docs.inventory.add_product("tea", price=450)
             docs.inventory.add_location("shop")
         yield peer
+
+
+def has_tea(quantity: int, stock: dict[tuple[str, str], int]) -> bool:
+    return stock.get(("tea", "shop")) == quantity
 
 
 async def stock_of(peer: OfflinePeer) -> dict[tuple[str, str], int]:
@@ -125,12 +130,15 @@ async def test_edits_survive_a_kill_of_the_peer_and_its_stamps_go_on(tmp_path: P
 
 
 async def test_a_lagging_clock_does_not_give_an_earlier_stamp_after_a_restart(opening: Opening) -> None:
-    async with opening("till-1", relay=None, now_ms=lambda: 1_795_000_000_000) as peer:
-        async with peer.edit(period=PERIOD) as docs:
-            docs.inventory.add_product("tea")
-            docs.inventory.add_location("shop")
-            docs.inventory.receive("tea", 1, at="shop", ref="before")
-    async with opening("till-1", relay=None, now_ms=lambda: 1_700_000_000_000) as peer:
+    early, late = 1_700_000_000_000, 1_795_000_000_000
+    async with (
+        opening("till-1", relay=None, now_ms=lambda: late) as peer,
+        peer.edit(period=PERIOD) as docs,
+    ):
+        docs.inventory.add_product("tea")
+        docs.inventory.add_location("shop")
+        docs.inventory.receive("tea", 1, at="shop", ref="before")
+    async with opening("till-1", relay=None, now_ms=lambda: early) as peer:
         async with peer.edit(period=PERIOD) as docs:
             docs.inventory.receive("tea", 1, at="shop", ref="after")
         async with peer.read() as docs:
@@ -178,9 +186,7 @@ async def test_online_peers_tell_each_other_and_come_back_after_the_relay_was_ki
                 async with one.edit(period=PERIOD) as docs:
                     docs.inventory.receive("tea", 10, at="shop")
                 await one.settled()
-                await eventually(
-                    lambda: stock_of(two), lambda stock, n=number: stock.get(("tea", "shop")) == 10 * (n + 1)
-                )
+                await eventually(partial(stock_of, two), partial(has_tea, 10 * (number + 1)))
                 await relay.kill()
                 await eventually(lambda: _status(one), lambda status: not status.is_online)
                 await relay.start()
@@ -264,19 +270,26 @@ MISUSES: dict[str, tuple[Callable[[InventoryDocument], object], type[SyncError]]
 async def test_misuse_raises_a_typed_error_and_writes_nothing(till: OfflinePeer, misuse: str) -> None:
     act, error = MISUSES[misuse]
     unsynced = till.status().unsynced
-    with pytest.raises(error):
+
+    async def misuse_it() -> None:
         async with till.edit(period=PERIOD) as docs:
             docs.inventory.receive("tea", 7, at="shop")
             act(docs.inventory)
+
+    with pytest.raises(error):
+        await misuse_it()
     assert await stock_of(till) == {}
     assert till.status().unsynced == unsynced
 
 
 async def test_an_exception_in_the_block_writes_nothing(till: OfflinePeer) -> None:
-    with pytest.raises(ZeroDivisionError):
+    async def fail_within() -> None:
         async with till.edit(period=PERIOD) as docs:
             docs.inventory.receive("tea", 7, at="shop")
-            _ = 1 // 0
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail_within()
     assert await stock_of(till) == {}
     async with till.edit(period=PERIOD) as docs:
         docs.inventory.receive("tea", 2, at="shop")

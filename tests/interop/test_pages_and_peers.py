@@ -98,7 +98,8 @@ class Channel:
 
 
 async def test_pycrdts_own_provider_is_served_too(relay: RelayProcess) -> None:
-    document, doc = "pycrdt/page", Doc()
+    document = "pycrdt/page"
+    doc: Doc = Doc()
     doc["m"] = Map({"before": 1})
     url = f"{relay.ws}/ws/acme/{document}?token={relay.token()}"
     async with (

@@ -139,8 +139,7 @@ async def test_what_was_promised_before_a_kill_is_there_after_it(
 ) -> None:
     need_node()
     rng, promises = random.Random(seed), Promises()
-    settings = {"compact_log_records_max": compact_log_records_max}
-    async with RelayProcess(tmp_path, free_space_bytes_min=0, **settings) as relay:
+    async with RelayProcess(tmp_path, free_space_bytes_min=0, compact_log_records_max=compact_log_records_max) as relay:
         for number in range(ROUNDS):
             await one_round(relay, tmp_path, rng, f"r{number}", promises)
             await relay.start()
