@@ -92,14 +92,14 @@ class Replica:
     def ledger(self) -> Ledger:
         return self._ledger
 
-    def merge(self, update: bytes, *, whole_state: bool = False) -> Merged:
-        """Take in an update. ``whole_state`` says that the sender can't add to it, so what is ready of it is kept.
+    def merge(self, update: bytes) -> Merged:
+        """Take in an update as a whole; one that has a gap leaves the replica as it was.
 
         Raises :class:`MalformedUpdate` or :class:`LimitExceeded` (the replica is as before), or
         :class:`ReplicaBroken`.
         """
         decoded = decode_update(update, self._limits)
-        verdict = judge(decoded, self._ledger, self._limits, keep_ready_part=whole_state)
+        verdict = judge(decoded, self._ledger, self._limits)
         if verdict.fresh is None:
             return Merged(None, verdict.gap)
         self._is_flat = self._is_flat and _is_flat(decoded)
