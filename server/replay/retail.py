@@ -67,17 +67,20 @@ async def replay_retail(options: RetailOptions) -> RetailReport:
     )
     if not data.invoices:
         raise ReplayFailed(f"{path} has no line that moves anything")
+    read_s = time.monotonic() - started_s
     plan = make_plan(data, peers=options.peers, seed=options.seed)
     ledger = Ledger()
     async with _relay(options) as (running, embedded):
         replay = _Replay(options, running, ledger)
         await _while_watched(embedded, replay.run(data, plan))
+        finished_s = time.monotonic()
         figures = await _finish(embedded)
+    phases_s = {"reading the file": read_s, **replay.phases_s, "stopping and verifying": time.monotonic() - finished_s}
     tables = {name: _read_table(options.work, name) for name in replay.readers}
     return RetailReport(
         options.seed, data, plan, ledger, figures, expected, tables,
         peer_bytes=sum(file.stat().st_size for file in (options.work / "peers").iterdir()),
-        phases_s=replay.phases_s, seconds=time.monotonic() - started_s,
+        phases_s=phases_s, seconds=time.monotonic() - started_s,
     )  # fmt: skip
 
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import csv
 import gzip
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import TextIO, TypeAlias
 
 Cell: TypeAlias = tuple[str, str]
 """A stock code, exactly as it is spelled, and a country."""
+Line: TypeAlias = tuple[str, str, str, str, int, str]
+"""Invoice, minute, stock code, description, quantity and country."""
 
 FILE_NAME = "online_retail.csv.gz"
-COLUMNS = frozenset({"invoice", "ts", "stock_code", "description", "quantity", "country"})
+COLUMNS = ("invoice", "ts", "stock_code", "description", "quantity", "country")
 HOT_PRODUCTS = 12
 
 
@@ -75,21 +79,20 @@ def read_retail(path: Path, limit: int | None = None) -> RetailData:
     descriptions: dict[str, str] = {}
     used: Counter[str] = Counter()
     lines = empty_lines = 0
-    for row in rows(path, limit):
+    for number, at, code, description, quantity, country in rows(path, limit):
         lines += 1
-        code, quantity, number = row["stock_code"], int(row["quantity"]), row["invoice"]
-        if row["description"]:
-            descriptions.setdefault(code, row["description"])
+        if description:
+            descriptions.setdefault(code, description)
         if not quantity:
             empty_lines += 1
             continue
         used[code] += 1
         invoice = invoices.get(number)
         if invoice is None:
-            invoice = invoices[number] = Invoice(number, row["country"], row["ts"], [])
-        elif invoice.country != row["country"]:
+            invoice = invoices[number] = Invoice(number, country, at, [])
+        elif invoice.country != country:
             raise UnreadableData(f"invoice {number} is of two countries, so it would be no one peer's edit")
-        invoice.lines.append((code, quantity))
+        invoice.lines.append((sys.intern(code), quantity))
     hot = tuple(code for code, _ in used.most_common(HOT_PRODUCTS))
     return RetailData(list(invoices.values()), descriptions, hot, lines, empty_lines)
 
@@ -97,22 +100,32 @@ def read_retail(path: Path, limit: int | None = None) -> RetailData:
 def expected_stock(path: Path, limit: int | None = None) -> dict[Cell, int]:
     """Stock per code and country straight from the lines: what was sold is gone, what was returned is back."""
     sold: Counter[Cell] = Counter()
-    for row in rows(path, limit):
-        if quantity := int(row["quantity"]):
-            sold[row["stock_code"], row["country"]] += quantity
+    for _, _, code, _, quantity, country in rows(path, limit):
+        if quantity:
+            sold[code, country] += quantity
     return {cell: -quantity for cell, quantity in sold.items()}
 
 
-def rows(path: Path, limit: int | None) -> Iterator[dict[str, str]]:
-    """The lines one by one; the file is never held as a whole."""
+def rows(path: Path, limit: int | None) -> Iterator[Line]:
+    """The lines one by one; the file is never held as a whole. Raises :class:`UnreadableData`."""
     try:
         with _open(path) as file:
-            reader = csv.DictReader(file)
-            if missing := COLUMNS - set(reader.fieldnames or ()):
-                raise UnreadableData(f"{path} has no column {', '.join(sorted(missing))}")
-            yield from islice(reader, limit)
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+            yield from _parse(path, csv.reader(file), limit)
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
         raise UnreadableData(f"{path} can't be read: {error}") from error
+
+
+def _parse(path: Path, lines: Iterator[list[str]], limit: int | None) -> Iterator[Line]:
+    header = next(lines, [])
+    if missing := set(COLUMNS) - set(header):
+        raise UnreadableData(f"{path} has no column {', '.join(sorted(missing))}")
+    pick = itemgetter(*map(header.index, COLUMNS))
+    for number, line in enumerate(islice(lines, limit), 1):
+        try:
+            invoice, at, code, description, quantity, country = pick(line)
+            yield invoice, at, code, description, int(quantity), country
+        except (ValueError, IndexError) as error:
+            raise UnreadableData(f"{path}: line {number} is not of this form: {error}") from error
 
 
 def _open(path: Path) -> TextIO:

@@ -250,6 +250,9 @@ def test_data_that_can_t_be_replayed_is_refused_with_a_sentence(tmp_path: Path) 
     broken.write_bytes(broken.read_bytes()[:-900])
     with pytest.raises(UnreadableData, match="can't be read"):
         read_retail(broken)
+    odd = write_lines(tmp_path / "odd.csv.gz", [TRAPS[0], [*TRAPS[0][:4], "six", *TRAPS[0][5:]]])
+    with pytest.raises(UnreadableData, match="line 2 is not of this form"):
+        read_retail(odd)
     two = write_lines(tmp_path / "two.csv.gz", [TRAPS[0], [*TRAPS[0][:-1], "France"]])
     with pytest.raises(UnreadableData, match="invoice 1 is of two countries"):
         read_retail(two)
