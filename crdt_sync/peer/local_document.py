@@ -38,6 +38,7 @@ class LocalDocument:
         self.lock = asyncio.Lock()
         """Held from a change of the replica until it is in the log, so that the log keeps the order of causes."""
         self.mark = 0
+        self._is_unsure = False
         self._author = author
         self._log = update_log
         self._acked = 0
@@ -85,6 +86,11 @@ class LocalDocument:
             self._snapshot_bytes = len(snapshot.state)
 
     @property
+    def is_torn(self) -> bool:
+        """An append failed or was cancelled: memory may be ahead of the log, so this document must be loaded again."""
+        return self._is_unsure and not self.lock.locked()
+
+    @property
     def unsynced(self) -> int:
         """Local edits that the relay has not said to have on disk."""
         return len(self._unsynced)
@@ -113,7 +119,9 @@ class LocalDocument:
             await self._log.mark(ACKED, mark)
 
     async def _append(self, records: Sequence[Record]) -> None:
+        self._is_unsure = True
         self.mark = await self._log.append(records)
+        self._is_unsure = False
         self._tail_records += len(records)
         self._tail_bytes += sum(len(record.update) for record in records)
 

@@ -15,7 +15,7 @@ from crdt_sync.documents.keys import to_base36
 from crdt_sync.documents.names import CATALOG, metrics_document, movements_document, period_of
 from crdt_sync.documents.registers import read_periods
 from crdt_sync.documents.schema import PERIODS
-from crdt_sync.errors import NotSynced, ReplicaBroken, StoreError, SyncError
+from crdt_sync.errors import NotSynced, SyncError
 from crdt_sync.limits import DEFAULT_LIMITS, Limits
 from crdt_sync.peer.backoff import backoff_s
 from crdt_sync.peer.desk import Desk, Documents, Writer
@@ -190,8 +190,9 @@ class OfflinePeer:
         try:
             # Handed in together, they go to disk in one commit.
             edits, _ = await asyncio.gather(desk.commit(), catalog.note(CLOCK, self._writer.clock.latest))
-        except (StoreError, ReplicaBroken) as error:
-            self._abandon(error)
+        except BaseException as error:
+            # A failing disk, native code, a cancellation: memory may be ahead of the disk.
+            self._abandon(error if isinstance(error, SyncError) else NotSynced("an edit was interrupted"))
             raise
         if self._link is not None:
             for document, edit in edits:

@@ -12,7 +12,7 @@ from crdt_sync.values import check_document
 
 
 class Shelf:
-    """Loads each document once, on first use."""
+    """Loads each document on first use, and again when its memory may be ahead of its log."""
 
     def __init__(self, store: Store, author: str, limits: Limits) -> None:
         self._store = store
@@ -25,7 +25,7 @@ class Shelf:
         """The document of this name, loaded if it is not. Raises :class:`StoreError` or :class:`InvalidName`."""
         async with self._loading.setdefault(check_document(name), asyncio.Lock()):
             found = self._open.get(name)
-            if found is None:
+            if found is None or found.is_torn:
                 found = await LocalDocument.load(name, self._author, self._store.log(name), self._limits)
                 self._open[name] = found
             return found

@@ -32,7 +32,7 @@ _HAS_ORIGIN, _HAS_RIGHT, _HAS_KEY, _KIND = 128, 64, 32, 31
 _NAMED_TYPES = (3, 5)
 _TYPE_MAX = 6
 _LONG_VARINT_SHIFT = 49
-_FIXED_BYTES: Final = {120: 0, 121: 0, 122: 8, 123: 8, 124: 4, 126: 0, 127: 0}
+_FIXED_BYTES: Final[Mapping[int, int]] = {120: 0, 121: 0, 122: 8, 123: 8, 124: 4, 126: 0, 127: 0}
 
 
 class Struct(NamedTuple):
