@@ -62,6 +62,9 @@ async def replay_retail(options: RetailOptions) -> RetailReport:
     """
     started_s = time.monotonic()
     path = find_file(options.data)
+    if options.node is not None:
+        # Now, and not when all else is done.
+        _find_node(options.node)
     data, expected = await asyncio.to_thread(
         lambda: (read_retail(path, options.limit), expected_stock(path, options.limit))
     )
@@ -133,24 +136,24 @@ class _Replay:
 
         roster = Roster(tasks, note)
         processes = [PeerProcess(self._setting, self._ledger) for _ in range(self._options.processes)]
+        workers = [asyncio.create_task(roster.work(process), name=f"{name} {n}") for n, process in enumerate(processes)]
         try:
-            async with asyncio.TaskGroup() as group:
-                for process in processes:
-                    group.create_task(roster.work(process))
-        except* ReplayFailed as failures:
-            raise failures.exceptions[0] from None
+            await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
         finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.wait(workers)
             for process in processes:
                 await process.close()
             progress.end()
+        for worker in workers:
+            if not worker.cancelled():
+                worker.result()
         self.phases_s[name] = time.monotonic() - started_s
 
     async def _read_in_node(self, folder: Path) -> None:
-        node = shutil.which("node")
-        if node is None or not (folder / "node_modules" / "yjs").is_dir():
-            raise ReplayFailed(f"no Node with yjs: install Node 20 and run npm ci in {folder}, or pass --no-node")
         process = await asyncio.create_subprocess_exec(
-            node, str(folder / NODE_SCRIPT), self._running.url, self._running.tenant,
+            _find_node(folder), str(folder / NODE_SCRIPT), self._running.url, self._running.tenant,
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             env={**environment(), "CRDT_SYNC_TOKEN": self._running.token},
         )  # fmt: skip
@@ -189,6 +192,13 @@ async def _finish(embedded: EmbeddedRelay | None) -> RelayFigures | None:
     await embedded.stop()
     await embedded.verify()
     return embedded.figures
+
+
+def _find_node(folder: Path) -> str:
+    node = shutil.which("node")
+    if node is None or not (folder / "node_modules" / "yjs").is_dir():
+        raise ReplayFailed(f"no Node with yjs: install Node 20 and run npm ci in {folder}, or pass --no-node")
+    return node
 
 
 def _lay_out(work: Path, data: RetailData) -> None:

@@ -145,7 +145,7 @@ def test_the_command_prints_figures_and_ends_with_0_only_when_all_agree(tmp_path
 
 
 def test_a_stopped_replay_leaves_no_process_behind(tmp_path: Path) -> None:
-    path = write_lines(tmp_path / "lines.csv.gz", made_lines(400))
+    path = write_lines(tmp_path / "lines.csv.gz", made_lines(6_000))
     work = tmp_path / "work"
     replaying = subprocess.Popen(
         [sys.executable, "-m", "server.replay", "retail", "--no-node", "--data", path, "--work", work],
