@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -47,8 +48,8 @@ class Author:
 class RawMember:
     """Made by :func:`open_raw`. Frames are read as they come, unless :attr:`reads` is cleared."""
 
-    def __init__(self, socket: ClientConnection, document: str | None) -> None:
-        self.socket = socket
+    def __init__(self, connection: ClientConnection, document: str | None) -> None:
+        self.socket = connection
         self.heard: list[Message] = []
         self.frames: list[bytes] = []
         self.reads = asyncio.Event()
@@ -78,6 +79,11 @@ class RawMember:
             await self.hears(lambda: self.acked > acks)
 
     @property
+    def has_ended(self) -> bool:
+        """The relay has ended the connection, and everything that came before has been heard."""
+        return self._reading.done()
+
+    @property
     def acked(self) -> int:
         return max((message.through for message in self.heard if isinstance(message, Ack)), default=0)
 
@@ -93,7 +99,7 @@ class RawMember:
         """Wait until ``holds``; it is looked at again with every frame."""
         async with asyncio.timeout(DEADLINE_S):
             while not holds():
-                assert not self._reading.done(), f"the connection ended with {self.ending}"
+                assert not self.has_ended, f"the connection ended with {self.ending}"
                 self._changed.clear()
                 await self._changed.wait()
 
@@ -134,7 +140,7 @@ class RawMember:
         except ConnectionClosed:
             return
         finally:
-            self._changed.set()
+            asyncio.get_running_loop().call_soon(self._changed.set)
 
 
 @asynccontextmanager
@@ -145,12 +151,23 @@ async def open_raw(
     tenant: str = "acme",
     token: str | None = None,
     is_peer: bool = False,
+    receive_buffer_bytes: int | None = None,
     **options: Any,
 ) -> AsyncIterator[RawMember]:
-    """A connection to one document, by the y-websocket dialect or, for a peer, the multiplexed one."""
+    """A connection to one document, by the y-websocket dialect or, for a peer, the multiplexed one.
+
+    With a small ``receive_buffer_bytes``, what it does not read soon waits at the relay."""
     path = f"/sync/{tenant}" if is_peer else f"/ws/{tenant}/{document}"
-    socket = await connect(
+    stream = None
+    if receive_buffer_bytes is not None:
+        # Before the connection is made, or the window has been agreed without it.
+        stream = socket.socket()
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+        stream.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(stream, ("127.0.0.1", relay.port))
+    connection = await connect(
         relay.ws + path,
+        sock=stream,
         additional_headers={"Authorization": f"Bearer {token or relay.token(tenant)}"},
         compression=None,
         max_size=None,
@@ -159,7 +176,7 @@ async def open_raw(
         close_timeout=DEADLINE_S,
         **options,
     )
-    member = RawMember(socket, document if is_peer else None)
+    member = RawMember(connection, document if is_peer else None)
     try:
         yield member
     finally:

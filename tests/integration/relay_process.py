@@ -82,9 +82,9 @@ class RelayProcess:
         """SIGKILL: nothing of it runs after this."""
         await asyncio.to_thread(self._end, signal.SIGKILL)
 
-    async def stop(self) -> int:
+    async def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """SIGTERM, as an operator stops it; the exit code."""
-        return await asyncio.to_thread(self._end, signal.SIGTERM)
+        return await asyncio.to_thread(self._end, how)
 
     @property
     def pid(self) -> int:
