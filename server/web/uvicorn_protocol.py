@@ -6,6 +6,8 @@ abort is offered as a scope extension; under another server it is missing, and t
 
 from __future__ import annotations
 
+import socket
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -19,8 +21,15 @@ class RelayWebSocketProtocol(WebSocketsSansIOProtocol):
 
     async def run_asgi(self) -> None:
         extensions: dict[str, Any] = self.scope["extensions"]
-        extensions[ABORT_EXTENSION] = {"abort": self.transport.abort}
+        extensions[ABORT_EXTENSION] = {"abort": self._abort}
         await super().run_asgi()
+
+    def _abort(self) -> None:
+        # Without a reset the kernel would keep what a stuck reader was sent, megabytes of it, for minutes.
+        link = self.transport.get_extra_info("socket")
+        if link is not None:
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
 
 
 def abort_of(scope: dict[str, Any]) -> Callable[[], None] | None:
