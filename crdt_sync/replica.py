@@ -189,7 +189,14 @@ class Replica:
     def get(self, root: str, key: str) -> Any:
         """The value at ``key`` of the root map ``root``, or None. Every number is a float, as JavaScript wrote it."""
         with self._guarded():
-            return self._map(root).get(key)
+            value = self._map(root).get(key)
+        return bytes(value) if type(value) is bytearray else value
+
+    def keys(self, root: str) -> list[str]:
+        """The keys of the root map ``root``. Byte strings are read one by one with :meth:`get`: as JSON they take
+        twenty times as long."""
+        with self._guarded():
+            return list(self._map(root).keys())
 
     def entries(self, root: str) -> dict[str, Any]:
         """All of the root map ``root`` as JSON has it: byte strings are lists of numbers, NaN is None."""

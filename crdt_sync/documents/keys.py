@@ -15,6 +15,7 @@ KEY_BYTES_MAX = 200
 LIFE = "$life"
 _PLAIN = re.compile(r"[A-Za-z0-9_.!~*'()-]+")
 _MID = re.compile(r"[0-9a-z]{1,11}\.[0-9a-z]{1,11}")
+_BASE36 = re.compile(r"0|[1-9a-z][0-9a-z]{0,10}")
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -110,6 +111,13 @@ def to_base36(number: int) -> str:
         digits = _DIGITS[digit] + digits
         if number == 0:
             return digits
+
+
+def parse_base36(text: str) -> int | None:
+    """The number that :func:`to_base36` spells so, or None."""
+    if not _BASE36.fullmatch(text):
+        return None
+    return int(text, 36)
 
 
 def _field(field: str) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol, TypeAlias
 
 from crdt_sync.errors import DocumentError
 from crdt_sync.values import ClientId
 
-Value: TypeAlias = bool | int | float | str | list["Value"] | dict[str, "Value"] | None
+Value: TypeAlias = bool | int | float | str | bytes | list["Value"] | dict[str, "Value"] | None
 """What one map entry holds. Numbers read from a document may come as floats; readers make whole ones ints again."""
 
 
@@ -25,7 +25,13 @@ class RootsView(Protocol):
         ...
 
     def entries(self, root: str) -> Mapping[str, Value]:
-        """All entries of a root. A full read; the mapping may be made afresh on every call."""
+        """All entries of a root. A full read; the mapping may be made afresh on every call.
+
+        As JSON has them, so byte strings may come as lists of numbers: read those by :meth:`keys` and :meth:`get`."""
+        ...
+
+    def keys(self, root: str) -> Iterable[str]:
+        """The keys of a root, without reading what they hold."""
         ...
 
 
@@ -60,6 +66,10 @@ class Draft:
     def entries(self, root: str) -> Mapping[str, Value]:
         staged = self._staged.get(root)
         return {**self._under.entries(root), **staged} if staged else self._under.entries(root)
+
+    def keys(self, root: str) -> Iterable[str]:
+        staged = self._staged.get(root)
+        return {**dict.fromkeys(self._under.keys(root)), **staged} if staged else self._under.keys(root)
 
     def put(self, root: str, key: str, value: Value) -> None:
         """Stage one write; a later write of the same key in the same edit replaces it.

@@ -14,6 +14,7 @@ INT_MAX = 2**53 - 1
 """Beyond it, JavaScript and yrs hand out different numbers for the same bytes."""
 
 META, ATTRIBUTES, PERIODS, MOVEMENTS, GAUGES, COUNTERS = "meta", "attr", "periods", "mv", "g", "c"
+HISTOGRAMS, REGISTERS, SAMPLES, ROLLUPS, REJECTED = "h", "d", "s", "r", "rej"
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -39,6 +39,9 @@ class DocRoots:
     def entries(self, root: str) -> Mapping[str, Value]:
         entries: dict[str, Value] = json.loads(str(self.root(root)))
         return entries
+
+    def keys(self, root: str) -> Iterable[str]:
+        return list(self.root(root).keys())
 
     def put(self, root: str, key: str, value: Value) -> None:
         self.root(root)[key] = value

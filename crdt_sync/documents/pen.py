@@ -1,0 +1,67 @@
+"""What a metrics document is written with: a writer's name, its clock, and stamps later than all that it can see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from crdt_sync.documents.clock import AHEAD_MS_MAX, HybridClock
+from crdt_sync.documents.keys import check_name, comp
+from crdt_sync.documents.names import day_of, period_of
+from crdt_sync.documents.roots import Roots, Value
+from crdt_sync.documents.schema import INT_MAX, check_writable
+from crdt_sync.errors import InvalidValue
+
+
+class Pen:
+    """For one edit. ``part`` is the writer's name as keys hold it."""
+
+    def __init__(
+        self,
+        roots: Roots,
+        *,
+        wid: str,
+        clock: HybridClock,
+        now_ms: Callable[[], int],
+        generation: int,
+        period: str | None,
+    ) -> None:
+        self.roots = roots
+        self.wid = check_name("writer", wid)
+        self.part = comp(self.wid)
+        self.clock = clock
+        self.now_ms = now_ms
+        self.generation = generation
+        self._period = period
+        self._stamp: int | None = None
+
+    def check_writable(self) -> None:
+        """Raise :class:`SchemaTooNew` or :class:`PeriodClosed` when nothing must be written here (any more)."""
+        check_writable(self.roots)
+
+    def check_time(self, at_ms: object) -> int:
+        """Return a time at which something can have been measured, in Unix milliseconds.
+
+        Raises :class:`InvalidValue` when it is no int, before 1970, over 60 s in the future, or of another period."""
+        if type(at_ms) is not int or not 0 <= at_ms <= INT_MAX:
+            raise InvalidValue(f"{at_ms!r} is no time: whole Unix milliseconds are")
+        now_ms = self.now_ms()
+        if at_ms > now_ms + AHEAD_MS_MAX:
+            raise InvalidValue(f"{at_ms} ms lies in the future: it is {now_ms} ms now")
+        if self._period is not None and self._period != (own := _period_like(self._period, at_ms)):
+            raise InvalidValue(f"{at_ms} ms belongs to the period {own}, this document holds {self._period}")
+        return at_ms
+
+    def put(self, root: str, key: str, value: Value) -> None:
+        self.roots.put(root, key, value)
+
+    def stamp_after(self, seen: Iterable[int]) -> int:
+        """One stamp for all samples of this edit, later than those that they may have to replace."""
+        now_ms = self.now_ms()
+        adopted = [stamp for stamp in seen if self.clock.receive(stamp, now_ms)]
+        if self._stamp is None or self._stamp <= max(adopted, default=-1):
+            self._stamp = self.clock.tick(now_ms)
+        return self._stamp
+
+
+def _period_like(period: str, at_ms: int) -> str:
+    return day_of(at_ms) if len(period) > len("2026-11") else period_of(at_ms)
