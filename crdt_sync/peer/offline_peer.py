@@ -186,12 +186,22 @@ class OfflinePeer:
     async def _commit(self, desk: Desk) -> None:
         if not desk.has_writes:
             return
+        writing = asyncio.create_task(self._write(desk), name="commit an edit")
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            # What has been handed to the disk can't be called back, so whoever cancels waits for one commit: given up
+            # halfway, memory would not know what the file will hold.
+            await asyncio.wait([writing])
+            raise
+
+    async def _write(self, desk: Desk) -> None:
         catalog = await self._shelf.open(CATALOG)
         try:
             # Handed in together, they go to disk in one commit.
             edits, _ = await asyncio.gather(desk.commit(), catalog.note(CLOCK, self._writer.clock.latest))
         except BaseException as error:
-            # A failing disk, native code, a cancellation: memory may be ahead of the disk.
+            # A failing disk, native code: memory may be ahead of the disk.
             self._abandon(error if isinstance(error, SyncError) else NotSynced("an edit was interrupted"))
             raise
         if self._link is not None:
