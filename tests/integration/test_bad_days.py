@@ -19,12 +19,12 @@ from tests.integration.raw_member import Author, content_of, open_raw
 from tests.integration.relay_process import DEADLINE_S, RelayProcess, eventually
 
 FILE_BYTES_MAX = 600_000
-SMALL_DISK = (
-    sys.executable,
-    "-c",
-    "import os, resource as r, sys as s; r.setrlimit(r.RLIMIT_FSIZE, (int(s.argv[1]), -1)); os.execv(s.argv[2], s.argv[2:])",
-    str(FILE_BYTES_MAX),
-)
+_BOUND_AND_RUN = """
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), -1))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+SMALL_DISK = (sys.executable, "-c", _BOUND_AND_RUN, str(FILE_BYTES_MAX))
 """Starts the relay with a bound on the size of its files: the writes that a full disk would refuse are refused."""
 
 

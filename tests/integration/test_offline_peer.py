@@ -296,6 +296,31 @@ async def test_an_exception_in_the_block_writes_nothing(till: OfflinePeer) -> No
     assert await stock_of(till) == {("tea", "shop"): 2}
 
 
+async def test_an_edit_that_is_cancelled_is_whole_or_not_there_at_all(opening: Opening, till: OfflinePeer) -> None:
+    async def receive(ref: str) -> None:
+        async with till.edit(period=PERIOD) as docs:
+            docs.inventory.receive("tea", 1, at="shop", ref=ref)
+            docs.metrics.count("deliveries", "shop")
+
+    await till.sync()
+    for number in range(60):
+        edit = asyncio.create_task(receive(f"r{number}"))
+        for _ in range(number % 20):
+            await asyncio.sleep(0)
+        edit.cancel()
+        await asyncio.wait([edit])
+    async with till.read() as docs:
+        refs, deliveries = docs.inventory.refs(), docs.metrics.counter("deliveries", "shop")
+    assert 0 < len(refs) < 60, "some were too early to cancel, some too late"
+    assert deliveries == len(refs)
+    assert till.status().unsynced == 2 * len(refs) + 1, "and the period, in the catalog"
+    await till.sync()
+    async with opening("auditor") as auditor:
+        await auditor.sync()
+        async with auditor.read() as docs:
+            assert docs.inventory.refs() == refs
+
+
 async def test_a_period_that_is_none_is_refused(till: OfflinePeer) -> None:
     with pytest.raises(InvalidName):
         async with till.edit(period="2026-13"):
