@@ -74,8 +74,9 @@ class LocalDocument:
             is_long = self._tail_records >= COMPACT_RECORDS
             if not is_long and self._tail_bytes < max(COMPACT_BYTES, self._snapshot_bytes):
                 return
-            # What waits is known by its row's author, and a snapshot has none.
-            if self._unsynced:
+            # What waits is known by its row's author, and a snapshot has none. And a snapshot that is ahead of the
+            # log would claim what the log never had.
+            if self._unsynced or self._is_unsure:
                 return
             snapshot = Snapshot(self.mark, self.replica.snapshot(), self.replica.ledger.encode())
             if self.replica.is_flat:

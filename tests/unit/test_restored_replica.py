@@ -1,5 +1,6 @@
 """A flat replica can be restored from its own snapshot without being judged again, and nothing else can."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,27 @@ async def test_a_peer_s_long_log_becomes_a_snapshot_that_opens_as_the_same_docum
         again = await LocalDocument.load("inventory/2026-11", "till-1", store.log("inventory/2026-11"), DEFAULT_LIMITS)
         assert contents(again.replica) == contents(page)
         assert again.replica.is_flat
+
+
+async def test_memory_that_may_be_ahead_of_the_log_never_becomes_a_snapshot(tmp_path: Path) -> None:
+    update = Replica().write([Write("mv", "a.0", "x" * COMPACT_BYTES)])
+    more = Replica().write([Write("mv", "b.0", "x")])
+    assert update is not None
+    assert more is not None
+    async with open_sqlite_store(tmp_path / "a.db", create=True, kind="peer") as store:
+        log = store.log("inventory/2026-11")
+        document = await LocalDocument.load("inventory/2026-11", "till-1", log, DEFAULT_LIMITS)
+        async with document.lock:
+            document.replica.merge(update)
+            await document.keep([update], 0)
+            document.replica.merge(more)
+            keeping = asyncio.create_task(document.keep([more], 0))
+            await asyncio.sleep(0)
+            keeping.cancel()
+            await asyncio.wait([keeping])
+        assert document.is_torn
+        await document.tidy()
+        assert (await log.load()).snapshot is None
 
 
 async def test_edits_that_wait_for_the_relay_stay_in_the_log() -> None:
