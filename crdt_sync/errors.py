@@ -27,6 +27,8 @@
     |- DocumentError                 a facade misused in our own process; raised before anything is written
     |  |- InvalidName |- QuantityOutOfRange |- UnknownProduct |- UnknownLocation |- PeriodClosed
     |  |- AlreadyExists |- InvalidValue |- WrongKind |- SchemaTooNew
+    |  |- VersionMismatch            a write on the grounds of a version that is not the latest any more
+    |  |- UnknownSibling             a resolution chose a value that does not stand in this conflict
     |- ReplicaBroken                 native CRDT code failed: rebuild the replica from its log (retryable)
     |- NotSynced                     a peer could not bring its edits to the relay in the time given (retryable)
 """
@@ -247,6 +249,26 @@ class SchemaTooNew(DocumentError):
     """The document asks for a later version of this project to write it."""
 
     code = "schema-too-new"
+
+
+class VersionMismatch(DocumentError):
+    """Somebody has written this field since the caller looked at it."""
+
+    code = "version-mismatch"
+
+    def __init__(self, key: str, seen: str, actual: str) -> None:
+        super().__init__(f"{key} was written since: it is at version {actual!r}, not {seen!r}")
+        self.key, self.seen, self.actual = key, seen, actual
+
+
+class UnknownSibling(DocumentError):
+    """A resolution named a value that does not stand in this conflict."""
+
+    code = "unknown-sibling"
+
+    def __init__(self, key: str, tip: str) -> None:
+        super().__init__(f"{tip!r} is none of the values of {key} that stand against each other")
+        self.key, self.tip = key, tip
 
 
 class ReplicaBroken(SyncError):

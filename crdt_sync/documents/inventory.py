@@ -6,15 +6,20 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
 from crdt_sync.documents import keys, movements
+from crdt_sync.documents.arbitration import DEFAULT_POLICY, Arbitration, ConflictPolicy
 from crdt_sync.documents.clock import HybridClock, is_ahead
+from crdt_sync.documents.conflicts import Conflict, Resolution
 from crdt_sync.documents.keys import LIFE, check_name, location_key, product_key
 from crdt_sync.documents.movements import Cell, Movement, StockFold
 from crdt_sync.documents.names import check_period
 from crdt_sync.documents.registers import (
     ACTIVE,
     Catalog,
+    Moved,
     check_field,
     check_value,
+    deletion,
+    is_deletion,
     read_catalog,
     read_periods,
     read_value,
@@ -28,6 +33,7 @@ from crdt_sync.errors import (
     InvalidValue,
     UnknownLocation,
     UnknownProduct,
+    VersionMismatch,
 )
 
 REF_BYTES_MAX = 200
@@ -51,6 +57,7 @@ class InventoryDocument:
         rid: str,
         clock: HybridClock,
         now_ms: Callable[[], int],
+        policy: ConflictPolicy = DEFAULT_POLICY,
     ) -> None:
         self._catalog = catalog
         self._period = check_period(period)
@@ -63,6 +70,9 @@ class InventoryDocument:
         self._writable: set[int] = set()
         self._noted = False
         self._found: set[tuple[Callable[[str, str], str], str]] = set()
+        self._arbitration = Arbitration(
+            catalog, policy, rid=self._rid, stamp=lambda: clock.tick(now_ms()), delete=self._deletion
+        )
 
     # Catalog
 
@@ -76,9 +86,33 @@ class InventoryDocument:
         """Add a location; as :meth:`add_product`."""
         self._add("location", location_key, name, attributes)
 
-    def set_attribute(self, sku: str, field: str, value: object) -> None:
-        """Set one attribute of a product; None clears it. Raises :class:`UnknownProduct`, :class:`InvalidValue`."""
-        self._set(self._known_product(sku), product_key, field, value)
+    def delete_product(self, sku: str) -> None:
+        """Take a product out of the catalog. What others wrote about it at the same time, attributes or movements,
+        brings it back, as a conflict. Its movements stay. Raises :class:`UnknownProduct`."""
+        product = self._known_product(sku)
+        self._check_writable(self._catalog)
+        self._catalog.put(ATTRIBUTES, product_key(product, LIFE), self._deletion(product))
+        self._found.discard((product_key, product))
+
+    def set_attribute(
+        self, sku: str, field: str, value: object, *, seen: str | None = None, keep_stale: bool = False
+    ) -> None:
+        """Set one attribute of a product; None clears it. ``seen`` is the :meth:`version` that the value was chosen
+        on: if the field was written since, nothing is written, or, with ``keep_stale``, the value is kept as one side
+        of a conflict. Raises :class:`UnknownProduct`, :class:`InvalidValue`, :class:`VersionMismatch`."""
+        product = self._known_product(sku)
+        if seen is not None and seen != (actual := self.version(product, field)):
+            key, checked = product_key(product, check_field(field)), check_value(field, value)
+            if not keep_stale:
+                raise VersionMismatch(key, seen, actual)
+            self._check_writable(self._catalog)
+            self._arbitration.claim(key, checked)
+            return
+        self._set(product, product_key, field, value)
+
+    def version(self, sku: str, field: str) -> str:
+        """Which writes of a field this document holds: changes with every write of it, by whomever."""
+        return self._arbitration.version(product_key(check_name("product", sku), check_field(field)))
 
     def set_location_attribute(self, name: str, field: str, value: object) -> None:
         """Set one attribute of a location; None clears it. Raises :class:`UnknownLocation`, :class:`InvalidValue`."""
@@ -101,6 +135,23 @@ class InventoryDocument:
     def locations(self) -> dict[str, dict[str, Value]]:
         """All locations with their attributes."""
         return self._read_catalog().locations
+
+    # Conflicts
+
+    def conflicts(self) -> list[Conflict]:
+        """Fields with several values that nobody has chosen from, and products that came back after their deletion.
+
+        Writes of equal values close by themselves. Resolve each in the edit that it was listed in."""
+        return self._arbitration.conflicts(self._read_catalog().revived)
+
+    def settle_conflicts(self) -> list[Conflict]:
+        """Resolve what the policy has a rule for, and return it; what its function can't merge stays open."""
+        self._check_writable(self._catalog)
+        return self._arbitration.settle()
+
+    def resolutions(self) -> list[Resolution]:
+        """The audit trail: who has resolved what, when, how, and what was chosen from."""
+        return self._arbitration.resolutions()
 
     def periods(self) -> list[str]:
         """The periods that anybody noted, sorted; each has, or soon will have, a movement document."""
@@ -205,6 +256,7 @@ class InventoryDocument:
         """Every entry that was skipped as unreadable, and movements stamped by a clock that runs ahead."""
         faults = [*self._read_catalog().faults, *meta_faults(self._catalog), *self._fold().faults]
         faults += read_periods(self._catalog.entries(PERIODS))[1]
+        faults += self._arbitration.faults()
         for document in self._documents.values():
             faults += meta_faults(document)
         now_ms = self._now_ms()
@@ -256,7 +308,7 @@ class InventoryDocument:
         present = self._catalog.get(ATTRIBUTES, life)
         if present == ACTIVE and all(same(self._catalog.get(ATTRIBUTES, k), v) for k, v in values.items()):
             return
-        if present is not None:
+        if present is not None and (not is_deletion(present) or checked in self._read_catalog().products):
             raise AlreadyExists(f"{what} {checked!r} is in the catalog already, with other content")
         for field_key, value in {life: ACTIVE, **values}.items():
             self._catalog.put(ATTRIBUTES, field_key, value)
@@ -281,9 +333,25 @@ class InventoryDocument:
 
     def _is_active(self, key: Callable[[str, str], str], name: str) -> bool:
         found = key, name
-        if found not in self._found and self._catalog.get(ATTRIBUTES, key(name, LIFE)) == ACTIVE:
-            self._found.add(found)
+        if found not in self._found:
+            life = self._catalog.get(ATTRIBUTES, key(name, LIFE))
+            # Only a deletion needs a full read: whether it stands depends on what came in beside it.
+            if life == ACTIVE or (is_deletion(life) and name in self._read_catalog().products):
+                self._found.add(found)
         return found in self._found
+
+    def _deletion(self, product: str) -> Value:
+        entries = self._catalog.entries(ATTRIBUTES)
+        fields = read_catalog({**entries, product_key(product, LIFE): ACTIVE}).products[product]
+        moved = dict.fromkeys(self._documents, 0) | dict(self._moved().get(product, {}))
+        return deletion(fields, moved, self._rid, self._clock.tick(self._now_ms()))
+
+    def _moved(self) -> Moved:
+        moved: dict[str, dict[str, int]] = {}
+        for movement in self._all_movements():
+            counts = moved.setdefault(movement.sku, dict.fromkeys(self._documents, 0))
+            counts[movement.period] += 1
+        return moved
 
     def _check_writable(self, document: Roots) -> None:
         if id(document) not in self._writable:
@@ -291,7 +359,7 @@ class InventoryDocument:
             self._writable.add(id(document))
 
     def _read_catalog(self) -> Catalog:
-        return read_catalog(self._catalog.entries(ATTRIBUTES))
+        return read_catalog(self._catalog.entries(ATTRIBUTES), self._moved)
 
     def _all_movements(self) -> Iterator[Movement]:
         for period, document in self._documents.items():

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
+from typing import TypeAlias
 
 from crdt_sync.documents.keys import LIFE, check_name, uncomp
 from crdt_sync.documents.names import check_period
@@ -13,11 +14,15 @@ from crdt_sync.documents.roots import Value
 from crdt_sync.documents.schema import ATTRIBUTES, INT_MAX, PERIODS, Fault, whole
 from crdt_sync.errors import InvalidName, InvalidValue
 
-ACTIVE = "active"
+ACTIVE, DELETED = "active", "deleted"
 VALUE_BYTES_MAX = 64 << 10
 """One value travels in one struct that can't be cut, so it must stay far below a frame."""
 
 _UNREADABLE = "holds something else than text, a number, true, false, null or a list of these"
+
+
+Moved: TypeAlias = Mapping[str, Mapping[str, int]]
+"""By product and period: how many movements there are. A period that is not open here is missing."""
 
 
 @dataclass(slots=True)
@@ -26,6 +31,9 @@ class Catalog:
 
     products: dict[str, dict[str, Value]] = field(default_factory=dict)
     locations: dict[str, dict[str, Value]] = field(default_factory=dict)
+    revived: dict[str, dict[str, Value]] = field(default_factory=dict)
+    """Products that were deleted by somebody who had not seen all of their attributes and movements; they are among
+    ``products``, and a person must say what becomes of them."""
     faults: list[Fault] = field(default_factory=list)
 
 
@@ -59,12 +67,49 @@ def read_value(value: Value) -> Value:
     return _read_scalar(value)
 
 
-def read_catalog(entries: Mapping[str, Value]) -> Catalog:
-    """Everything in the ``attr`` root, in one pass. What can't be read is skipped and reported."""
+def deletion(seen: Mapping[str, Value], moved: Mapping[str, int], by: str, stamp: int) -> Value:
+    """The ``$life`` of a deleted product, with the evidence of what its deleter had seen: the attributes, and the
+    number of movements in each period that was open there. What came in beside it brings the product back."""
+    return {"s": DELETED, "seen": dict(seen), "n": dict(moved), "by": by, "t": stamp}
+
+
+def is_deletion(life: object) -> bool:
+    """Whether a ``$life`` says that the product was deleted, and on what grounds."""
+    return (
+        isinstance(life, dict)
+        and life.get("s") == DELETED
+        and isinstance(life.get("seen"), dict)
+        and isinstance(life.get("n"), dict)
+    )
+
+
+def is_undisturbed(life: Value, fields: Mapping[str, Value], moved: Mapping[str, int]) -> bool:
+    """Whether a deletion had seen all that is known of its product. Periods that its deleter had not open, or that
+    are not open here, say nothing; movements in a period that began later say that it is in use."""
+    seen, counts = (life.get("seen"), life.get("n")) if isinstance(life, dict) else (None, None)
+    if not isinstance(seen, dict) or not isinstance(counts, dict):
+        return False
+    known = {name: value for name, value in fields.items() if value is not None}
+    newest = max(counts, default="")
+    return (
+        known.keys() == seen.keys()
+        and all(same(known[name], seen[name]) for name in known)
+        and all(same(counts[period], moved[period]) for period in counts.keys() & moved.keys())
+        and not any(period > newest and moved[period] for period in moved)
+    )
+
+
+def _nothing_moved() -> Moved:
+    return {}
+
+
+def read_catalog(entries: Mapping[str, Value], moved: Callable[[], Moved] = _nothing_moved) -> Catalog:
+    """Everything in the ``attr`` root, in one pass. What can't be read is skipped and reported. ``moved`` is asked
+    only when some product was deleted."""
     catalog = Catalog()
     found: dict[tuple[bool, str], dict[str, tuple[str, Value]]] = {}
     for key, value in entries.items():
-        parsed = _parse_key(key)
+        parsed = parse_key(key)
         if parsed is None:
             catalog.faults.append(Fault(ATTRIBUTES, key, "is no key of the form {sku}/{field} or @{location}/{field}"))
             continue
@@ -75,7 +120,17 @@ def read_catalog(entries: Mapping[str, Value]) -> Catalog:
         except InvalidValue:
             catalog.faults.append(Fault(ATTRIBUTES, key, _UNREADABLE))
     for (is_location, name), fields in found.items():
-        catalog.faults.extend(_file(name, fields, catalog.locations if is_location else catalog.products))
+        shelf = catalog.locations if is_location else catalog.products
+        _, life = fields.get(LIFE, ("", None))
+        if not is_deletion(life):
+            catalog.faults.extend(_file(name, fields, shelf))
+            continue
+        kept: dict[str, Value] = {}
+        kept.update((at, value) for at, (_, value) in fields.items() if at != LIFE and value is not None)
+        if not is_undisturbed(life, kept, {} if is_location else moved().get(name, {})):
+            shelf[name] = kept
+            if not is_location:
+                catalog.revived[name] = kept
     return catalog
 
 
@@ -108,7 +163,8 @@ def _file(name: str, fields: dict[str, tuple[str, Value]], shelf: dict[str, dict
     return [Fault(ATTRIBUTES, key, "belongs to nothing: it has no $life entry") for key, _ in fields.values()]
 
 
-def _parse_key(key: str) -> tuple[bool, str, str] | None:
+def parse_key(key: str) -> tuple[bool, str, str] | None:
+    """Whether a key of ``attr`` is a location's, whose it is, and the field; None when it is no such key."""
     owner, slash, attribute = key.partition("/")
     is_location = owner.startswith("@")
     name = uncomp(owner[1:] if is_location else owner)

@@ -1,0 +1,189 @@
+"""Writes what closes a conflict: the attribute and the resolution, together, with every tip that it chose from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from crdt_sync.documents.conflicts import (
+    RESOLUTIONS,
+    UNSET,
+    Conflict,
+    Resolution,
+    Strategy,
+    covered_tips,
+    open_conflicts,
+    resolution_faults,
+    resolutions,
+    version_of,
+)
+from crdt_sync.documents.keys import LIFE, movement_id, product_key
+from crdt_sync.documents.merges import MERGES, Merge, canonical
+from crdt_sync.documents.registers import ACTIVE, DELETED, check_value, same
+from crdt_sync.documents.roots import Roots, Value
+from crdt_sync.documents.schema import ATTRIBUTES, Fault
+from crdt_sync.documents.siblings import CLAIM, NO_FORKS, VAULT, ForksView, Sibling, Siblings
+from crdt_sync.errors import InvalidValue, UnknownSibling
+
+
+@dataclass(frozen=True, slots=True)
+class ConflictPolicy:
+    """How conflicts of a catalog are found and closed."""
+
+    forks: ForksView = NO_FORKS
+    """Follows the heads of ``attr``. Without it no conflicts are seen."""
+    merges: Mapping[str, Merge] = field(default_factory=lambda: MERGES)
+    """The functions that a resolution may name."""
+    rules: Mapping[str, str] = field(default_factory=dict)
+    """By field the function that resolves it without asking anybody."""
+
+    def __post_init__(self) -> None:
+        if unknown := sorted(set(self.rules.values()) - set(self.merges)):
+            raise InvalidValue(f"there is no merge function {', '.join(unknown)}")
+
+
+DEFAULT_POLICY = ConflictPolicy()
+
+
+class Arbitration:
+    """The conflicts of one edit's catalog, and what is decided about them."""
+
+    def __init__(
+        self,
+        catalog: Roots,
+        policy: ConflictPolicy,
+        *,
+        rid: str,
+        stamp: Callable[[], int],
+        delete: Callable[[str], Value],
+    ) -> None:
+        """``stamp`` gives a new one, ``delete`` the ``$life`` of a product that is deleted now."""
+        self._catalog = catalog
+        self._forks = policy.forks
+        self._rid = rid
+        self._stamp = stamp
+        self._merges = policy.merges
+        self._rules = policy.rules
+        self._delete = delete
+
+    def conflicts(self, revived: Iterable[str] = ()) -> list[Conflict]:
+        """What is open, by key; ``revived`` are the products that came back after they were deleted."""
+        found = {conflict.key: conflict for conflict in open_conflicts(self._catalog, self._forks, self.resolve)}
+        for sku in revived:
+            key = product_key(sku, LIFE)
+            if key not in found:
+                found[key] = self._revival(sku, key)
+        return [found[key] for key in sorted(found)]
+
+    def resolutions(self) -> list[Resolution]:
+        return resolutions(self._catalog, self._forks)
+
+    def faults(self) -> list[Fault]:
+        return resolution_faults(self._catalog, self._forks)
+
+    def version(self, key: str) -> str:
+        return version_of(self._forks.heads(ATTRIBUTES, key))
+
+    def claim(self, key: str, value: Value) -> None:
+        """Keep a write that came too late beside what is there, so that a person sees both."""
+        written = self._stamp()
+        mid = movement_id(self._catalog.client_id, written)
+        self._catalog.put(VAULT, f"{key}|{CLAIM}{mid}", [value, self._rid, written])
+
+    def settle(self) -> list[Conflict]:
+        """Resolve what a rule is for (field to merge function), and return it. What its function refuses stays open.
+
+        Two peers may do so at once: they come to equal values."""
+        settled = []
+        for conflict in self.conflicts():
+            merge = self._rules.get(conflict.field)
+            if merge is None or not all(sibling.is_known for sibling in conflict.siblings):
+                continue
+            try:
+                value = self._merged(conflict, merge, None)
+            except InvalidValue:
+                # A rule is only for what it can merge; the rest is for a person.
+                continue
+            self._close(conflict, value, "auto")
+            settled.append(conflict)
+        return settled
+
+    def resolve(self, conflict: Conflict, accept: str | None, value: object, merge: str | None, base: Value) -> None:
+        """See :meth:`Conflict.resolve`."""
+        if sum((accept is not None, value is not UNSET, merge is not None)) != 1:
+            raise InvalidValue(f"{conflict.key}: give just one of accept, value and merge")
+        self._check_known(conflict)
+        how: Strategy = "merge"
+        if accept is not None:
+            chosen, how = self._accepted(conflict, accept)
+        elif merge is not None:
+            chosen = self._merged(conflict, merge, base)
+        else:
+            chosen = check_value(conflict.field, value)
+        self._close(conflict, chosen, how)
+
+    def _accepted(self, conflict: Conflict, accept: str) -> tuple[Value, Strategy]:
+        if accept == "server":
+            return conflict.current, "server"
+        ours = accept == "local"
+        wanted = [s for s in conflict.siblings if (s.device == self._rid if ours else s.tip == accept) and s.is_known]
+        if not wanted:
+            raise UnknownSibling(conflict.key, accept)
+        # One device may have written two of them, before and after a restart.
+        return max(wanted, key=lambda sibling: sibling.stamp or 0).value, "local" if ours else "merge"
+
+    def _merged(self, conflict: Conflict, merge: str, base: Value) -> Value:
+        function = self._merges.get(merge)
+        if function is None:
+            raise InvalidValue(f"there is no merge function {merge!r}; there are {', '.join(sorted(self._merges))}")
+        if not all(sibling.is_known for sibling in conflict.siblings):
+            raise InvalidValue(f"{conflict.key}: a sibling's value is gone, so that nothing can be merged")
+        values = sorted((sibling.value for sibling in conflict.siblings), key=canonical)
+        return check_value(conflict.field, function(values, base))
+
+    def _check_known(self, conflict: Conflict) -> None:
+        """The conflict may come from an earlier look, or from a caller's own making."""
+        siblings = Siblings(self._catalog, self._forks)
+        heads = {head.dot for head in self._forks.heads(ATTRIBUTES, conflict.key)}
+        for sibling in conflict.siblings:
+            if sibling.tip not in heads and not siblings.has(conflict.key, sibling.tip):
+                raise UnknownSibling(conflict.key, sibling.tip)
+
+    def _close(self, conflict: Conflict, value: Value, how: Strategy) -> None:
+        tips: list[Value] = [sibling.tip for sibling in conflict.siblings]
+        covered = covered_tips(self._catalog)[conflict.key]
+        if covered.issuperset(sibling.tip for sibling in conflict.siblings) and same(
+            self._catalog.get(ATTRIBUTES, conflict.key), value
+        ):
+            return
+        self._keep(conflict.key, conflict.siblings)
+        written = self._stamp()
+        mid = movement_id(self._catalog.client_id, written)
+        self._catalog.put(ATTRIBUTES, conflict.key, self._stored(conflict, value))
+        if not tips:
+            # Nobody follows the heads of this document: there is nothing to cover, and nothing that stays open.
+            return
+        self._catalog.put(
+            RESOLUTIONS,
+            f"{conflict.key}|{mid}",
+            {"tips": tips, "how": how, "v": value, "by": self._rid, "t": written},
+        )
+
+    def _stored(self, conflict: Conflict, value: Value) -> Value:
+        if conflict.field != LIFE or conflict.product is None:
+            return value
+        if value not in (ACTIVE, DELETED):
+            raise InvalidValue(f"{conflict.key}: a product is {ACTIVE!r} or {DELETED!r}, not {value!r}")
+        return ACTIVE if value == ACTIVE else self._delete(conflict.product)
+
+    def _keep(self, key: str, siblings: Sequence[Sibling]) -> None:
+        """Note what was chosen from, so that the trail can be read when the CRDT has forgotten it."""
+        held = Siblings(self._catalog, self._forks)
+        for sibling in siblings:
+            if sibling.is_known and not held.has(key, sibling.tip):
+                self._catalog.put(VAULT, f"{key}|{sibling.tip}", [sibling.value, sibling.device, sibling.stamp])
+
+    def _revival(self, sku: str, key: str) -> Conflict:
+        held = Siblings(self._catalog, self._forks)
+        siblings = [held.of_head(key, head) for head in self._forks.heads(ATTRIBUTES, key)]
+        return Conflict(key, sku, None, LIFE, "update_delete", tuple(siblings), ACTIVE, self.resolve)

@@ -1,0 +1,153 @@
+"""What stands against what: the values of one attribute that nobody has chosen from, and who wrote them.
+
+Two roots help. ``conflict`` is the vault: ``{attribute}|{tip}`` -> ``[value, by, stamp]``, what a sibling held, because
+the CRDT itself forgets what lost. It is a function of the tip, so whoever notes it notes the same. ``edits`` says who
+wrote: ``{client}.{clock}`` -> ``[device, stamp]``, for that element and the client's following ones.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from crdt_sync.documents.clock import at_ms
+from crdt_sync.documents.registers import DELETED, check_value, is_deletion, read_value
+from crdt_sync.documents.roots import RootsView, Value
+from crdt_sync.documents.schema import stamp
+from crdt_sync.errors import InvalidValue
+from crdt_sync.updates.forks import Head
+from crdt_sync.values import ClientId
+
+VAULT, EDITS = "conflict", "edits"
+
+SIBLINGS_MAX = 64
+"""So many siblings of one key are kept and shown. Nobody resolves more by hand, and a page could make thousands."""
+
+CLAIM = "!"
+"""A tip that begins so is no element of the attribute: somebody wrote on the grounds of a version that was not the
+latest any more, and what they wrote is kept beside it."""
+
+
+class ForksView(Protocol):
+    """The heads of a document's watched keys. A :class:`~crdt_sync.replica.Replica` that watches them is one."""
+
+    def heads(self, root: str, key: str) -> Sequence[Head]:
+        """The heads of one key by rising id; none where it was never written."""
+        ...
+
+    def forked(self, root: str) -> Mapping[str, Sequence[Head]]:
+        """All keys of a root that have several heads, by rising key."""
+        ...
+
+
+class _NoForks:
+    def heads(self, root: str, key: str) -> Sequence[Head]:
+        return ()
+
+    def forked(self, root: str) -> Mapping[str, Sequence[Head]]:
+        return {}
+
+
+NO_FORKS: Final = _NoForks()
+"""For a document whose heads nobody follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sibling:
+    """One of the values that stand against each other."""
+
+    tip: str
+    """The element that wrote it, ``{client}.{clock}``, or the id of a claim."""
+    value: Value
+    """None also where the field was cleared."""
+    is_known: bool
+    """False where a page that keeps no losers had merged before anybody looked: the value is gone."""
+    client: ClientId | None
+    device: str | None
+    """Who wrote it, as it calls itself; None for a plain page."""
+    stamp: int | None
+
+    @property
+    def at_ms(self) -> int | None:
+        """When it was written, in Unix milliseconds, by its writer's clock."""
+        return None if self.stamp is None else at_ms(self.stamp)
+
+
+class Siblings:
+    """What the documents say of tips: their values, their writers. Reads its roots once."""
+
+    def __init__(self, roots: RootsView, forks: ForksView) -> None:
+        self._roots = roots
+        self._forks = forks
+        self._vault = roots.entries(VAULT)
+        self._edits: dict[ClientId, list[tuple[int, str, int]]] = {}
+        for key, entry in roots.entries(EDITS).items():
+            client, _, clock = key.partition(".")
+            if client.isdecimal() and clock.isdecimal() and isinstance(entry, list) and len(entry) >= 2:
+                device, written = entry[0], stamp(entry[1])
+                if isinstance(device, str) and written is not None:
+                    self._edits.setdefault(int(client), []).append((int(clock), device, written))
+        for edits in self._edits.values():
+            edits.sort()
+
+    def claims(self) -> dict[str, list[str]]:
+        """The claims of every key."""
+        claims = defaultdict(list)
+        for entry in self._vault:
+            key, _, tip = entry.rpartition("|")
+            if tip.startswith(CLAIM):
+                claims[key].append(tip)
+        return claims
+
+    def of_head(self, key: str, head: Head) -> Sibling:
+        """The sibling that ``head`` is; its own bytes say more than the vault, into which anybody may write."""
+        device, written = self._written(head.client, head.clock)
+        is_known, value = value_of(head)
+        if not is_known:
+            is_known, value = self._vaulted(key, head.dot)
+        return Sibling(head.dot, value, is_known, head.client, device, written)
+
+    def of_tip(self, key: str, tip: str) -> Sibling:
+        """The sibling behind a tip that may be no head any more."""
+        is_known, value = self._vaulted(key, tip)
+        client, _, clock = tip.partition(".")
+        if client.isdecimal() and clock.isdecimal():
+            return Sibling(tip, value, is_known, int(client), *self._written(int(client), int(clock)))
+        entry = self._vault.get(f"{key}|{tip}")
+        noted: list[Value] = [*entry, None, None, None] if isinstance(entry, list) else [None] * 3
+        device = noted[1] if isinstance(noted[1], str) else None
+        return Sibling(tip, value, is_known, None, device, stamp(noted[2]))
+
+    def has(self, key: str, tip: str) -> bool:
+        """Whether the vault holds it."""
+        return f"{key}|{tip}" in self._vault
+
+    def _vaulted(self, key: str, tip: str) -> tuple[bool, Value]:
+        entry = self._vault.get(f"{key}|{tip}")
+        if not isinstance(entry, list) or not entry:
+            return False, None
+        return readable(entry[0])
+
+    def _written(self, client: ClientId, clock: int) -> tuple[str | None, int | None]:
+        edits = self._edits.get(client, [])
+        place = bisect_right(edits, clock, key=lambda edit: edit[0]) - 1
+        return (None, None) if place < 0 else edits[place][1:]
+
+
+def value_of(head: Head) -> tuple[bool, Value]:
+    """Whether the value of a head is known and can be read, and what it is."""
+    return readable(head.value()) if head.is_known else (False, None)
+
+
+def readable(value: object) -> tuple[bool, Value]:
+    """Whether a value of an attribute can be read, and what it says; a deletion with its evidence is ``"deleted"``."""
+    if is_deletion(value):
+        return True, DELETED
+    try:
+        return True, check_value("sibling", read_value(value))  # type: ignore[arg-type]
+    except InvalidValue:
+        # A nested type or raw bytes, which no facade of ours writes.
+        return False, None
