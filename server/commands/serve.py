@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import socket
 import sys
@@ -17,9 +18,10 @@ from server.auth.tokens import issue_token
 from server.commands.options import Config, Data
 from server.settings import Settings, SettingsError, load_settings
 from server.telemetry.logs import configure_logging
-from server.web.uvicorn_protocol import RelayWebSocketProtocol
+from server.web.uvicorn_protocol import RelayHttpProtocol, RelayWebSocketProtocol
 
 DEMO_TTL_S = 86_400
+EXIT_NOT_STARTED = 1
 
 
 def serve(
@@ -51,6 +53,9 @@ def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     server.run(sockets=[listener])
+    if not server.started:
+        # Why stands in the log.
+        raise typer.Exit(EXIT_NOT_STARTED)
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -77,8 +82,9 @@ def _uvicorn_config(settings: Settings) -> uvicorn.Config:
         ws_max_size=settings.limits.frame_bytes_max,
         ws_per_message_deflate=False,
         # h11 bounds the request head at 64 KiB; httptools takes headers without end.
-        http="h11",
+        http=RelayHttpProtocol,
         h11_max_incomplete_event_size=16 << 10,
+        timeout_keep_alive=math.ceil(settings.handshake_timeout_s),
         lifespan="on",
         log_config=None,
         access_log=False,
