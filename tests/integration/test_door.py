@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from websockets.asyncio.client import connect
@@ -125,6 +126,28 @@ async def test_headers_without_end_are_cut_off(relay: RelayProcess) -> None:
         writer.close()
     assert relay.memory_bytes < before + (4 << 20)
     assert (await relay.get("/live"))[0] == 200
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"GET /live HTTP/1.1\r\nHost: re", b"GET /live HTTP/1.1\r\nHost: relay\r\n\r\nGET /l"]
+)
+async def test_a_request_that_is_never_finished_does_not_keep_its_connection(relay: RelayProcess, said: bytes) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", relay.port)
+    try:
+        writer.write(said)
+        async with asyncio.timeout(DEADLINE_S):
+            answer = await read_to_the_end(reader)
+        assert (b'"live"' in answer) == (b"\r\n\r\n" in said)
+    finally:
+        writer.close()
+
+
+async def read_to_the_end(reader: asyncio.StreamReader) -> bytes:
+    answer = b""
+    with suppress(ConnectionError):
+        while data := await reader.read(4096):
+            answer += data
+    return answer
 
 
 async def test_a_token_that_expires_ends_its_connection(relay: RelayProcess) -> None:

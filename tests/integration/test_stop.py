@@ -28,7 +28,7 @@ async def write_on(member: RawMember, author: Author, name: str) -> None:
 
 async def test_a_stop_under_load_with_stuck_members_is_in_time_and_loses_nothing(tmp_path: Path) -> None:
     async with RelayProcess(
-        tmp_path, free_space_bytes_min=0, shutdown_timeout_s=5, slow_member_timeout_s=5, handshake_timeout_s=5
+        tmp_path, free_space_bytes_min=0, shutdown_timeout_s=3, slow_member_timeout_s=3, handshake_timeout_s=3
     ) as relay:
         async with AsyncExitStack() as stack:
             writers = [await stack.enter_async_context(open_raw(relay, "busy", is_peer=True)) for _ in range(WRITERS)]
