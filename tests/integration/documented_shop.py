@@ -10,9 +10,9 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -62,7 +62,7 @@ class Clone:
             program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {arguments}"$@"\n')
             program.chmod(0o755)
 
-    def __enter__(self) -> Clone:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -141,7 +141,7 @@ class Terminal:
         self._reading = threading.Thread(target=self._read)
         self._reading.start()
 
-    def __enter__(self) -> Terminal:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -180,14 +180,50 @@ class Terminal:
                 self._lines.put(line.rstrip("\n"))
 
 
-def wait_for_line(process: subprocess.Popen[str], wanted: str) -> None:
-    """Read what ``process`` prints until this line is there."""
-    assert process.stdout is not None
-    seen = []
-    deadline_s = time.monotonic() + DEADLINE_S
-    for line in process.stdout:
-        seen.append(line.rstrip("\n"))
-        if seen[-1] == wanted:
-            return
-        assert time.monotonic() < deadline_s, seen
-    raise AssertionError(f"ended without saying {wanted!r}: {seen}")
+class Program:
+    """A program of the documentation that runs beside the test; ended with the block."""
+
+    def __init__(self, folder: Path, *command: str, **extra: str) -> None:
+        self._lines: queue.Queue[str | None] = queue.Queue()
+        self._process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env={**environment(), **extra},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._reading = threading.Thread(target=self._read)
+        self._reading.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._reading.join()
+        with self._process:
+            self._process.wait(DEADLINE_S)
+
+    def go_on(self) -> None:
+        """Send it an empty line."""
+        print(file=self._process.stdin, flush=True)
+
+    def says(self, *wanted: str) -> None:
+        """Wait until it has printed a line that holds each of these texts, in this order."""
+        for text in wanted:
+            seen: list[str] = []
+            while not seen or text not in seen[-1]:
+                try:
+                    line = self._lines.get(timeout=DEADLINE_S)
+                except queue.Empty:
+                    raise AssertionError(f"it never said {text!r}, but {seen}") from None
+                assert line is not None, f"it ended without saying {text!r}: {seen}"
+                seen.append(line)
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._lines.put(line.rstrip("\n"))
+        self._lines.put(None)
