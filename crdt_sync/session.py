@@ -61,7 +61,8 @@ class PeerSession:
 
     def local(self, update: bytes, mark: int) -> Sequence[Message]:
         """Announce an edit that is in the local log, which now stands at ``mark``."""
-        self._mark = mark
+        # What a merge made us note may overtake an edit that was written before it and waits for its other documents.
+        self._mark = max(self._mark, mark)
         if not self._was_asked:
             # The relay's question is on its way; the answer to it will hold this edit and those before it.
             return ()

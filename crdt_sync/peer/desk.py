@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from crdt_sync.documents.arbitration import ConflictPolicy
 from crdt_sync.documents.clock import HybridClock
 from crdt_sync.documents.inventory import InventoryDocument
 from crdt_sync.documents.metrics import MetricsDocument
 from crdt_sync.documents.roots import Draft
+from crdt_sync.documents.schema import ATTRIBUTES
+from crdt_sync.documents.siblings import EDITS
 from crdt_sync.peer.local_document import Edit, LocalDocument
 from crdt_sync.replica import Write
 
@@ -46,7 +49,7 @@ class Desk:
     ) -> None:
         self._documents = (catalog, movements, metrics)
         self._drafts = tuple(Draft(document.replica) for document in self._documents)
-        self._now_ms = writer.now_ms
+        self._writer = writer
         catalog_draft, movements_draft, metrics_draft = self._drafts
         self.documents = Documents(
             InventoryDocument(
@@ -57,6 +60,7 @@ class Desk:
                 rid=writer.rid,
                 clock=writer.clock,
                 now_ms=writer.now_ms,
+                policy=ConflictPolicy(catalog.replica),
             ),
             MetricsDocument(metrics_draft, wid=writer.wid, clock=writer.clock, now_ms=writer.now_ms),
         )
@@ -70,17 +74,35 @@ class Desk:
     def has_writes(self) -> bool:
         return any(draft.writes for draft in self._drafts)
 
-    async def commit(self) -> Sequence[tuple[LocalDocument, Edit]]:
-        """Write what was collected, each document in one transaction, all of them in one commit of the file."""
+    def commit(self) -> Awaitable[Sequence[tuple[LocalDocument, Edit]]]:
+        """Write what was collected, each document in one transaction, all of them in one commit of the file.
+
+        When this returns, all stamps of the edit are made; what it returns is to be awaited."""
         writing = [
             (document, writes)
             for document, draft in zip(self._documents, self._drafts, strict=True)
             if (writes := [Write(*write) for write in draft.end()])
         ]
-        at_ms = self._now_ms()
-        edits = await asyncio.gather(*(self._write(document, writes, at_ms) for document, writes in writing))
+        signs = any(write.root == ATTRIBUTES for _, writes in writing for write in writes)
+        stamp = self._writer.clock.tick(self._writer.now_ms()) if signs else 0
+        return self._write_all(writing, stamp)
+
+    async def _write_all(
+        self, writing: Sequence[tuple[LocalDocument, Sequence[Write]]], stamp: int
+    ) -> Sequence[tuple[LocalDocument, Edit]]:
+        at_ms = self._writer.now_ms()
+        edits = await asyncio.gather(*(self._write(document, writes, at_ms, stamp) for document, writes in writing))
         return [(document, edit) for (document, _), edit in zip(writing, edits, strict=True)]
 
-    async def _write(self, document: LocalDocument, writes: Sequence[Write], at_ms: int) -> Edit:
+    async def _write(self, document: LocalDocument, writes: Sequence[Write], at_ms: int, stamp: int) -> Edit:
         async with document.lock:
-            return await document.edit(writes, at_ms)
+            return await document.edit([*self._signature(document, writes, stamp), *writes], at_ms)
+
+    def _signature(self, document: LocalDocument, writes: Sequence[Write], stamp: int) -> Sequence[Write]:
+        """Says who wrote attributes, and when: a conflict shows it, and bytes don't say it."""
+        if not any(write.root == ATTRIBUTES for write in writes):
+            return ()
+        replica = document.replica
+        # The first element of this edit names itself; it also speaks for those that follow.
+        dot = f"{replica.client_id}.{replica.state.get(replica.client_id, 0)}"
+        return (Write(EDITS, dot, [self._writer.rid, stamp]),)

@@ -138,8 +138,8 @@ class Link:
                 received = session.receive(message)
                 fresh += received.fresh
                 replies += received.replies
-            if fresh:
-                await document.keep(fresh, time.time_ns() // 1_000_000)
+            if fresh and (edit := await document.keep(fresh, time.time_ns() // 1_000_000)) is not None:
+                self.announce(name, edit)
         await self._say(name, replies)
         await document.note_durable(session.durable_mark)
         if session.synced and (fresh or not was_synced):

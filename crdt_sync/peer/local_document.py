@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from bisect import bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from crdt_sync.errors import ReplicaBroken, StoreCorrupted
 from crdt_sync.limits import Limits
+from crdt_sync.peer.vault import OWED, VaultDebt, watched_roots
 from crdt_sync.replica import Replica, Write, replay
 from crdt_sync.stores.update_log import Loaded, Record, Snapshot, UpdateLog
 from crdt_sync.updates.ledger import Ledger
@@ -32,7 +34,9 @@ class Edit(NamedTuple):
 class LocalDocument:
     """Made by :meth:`load`. After any failure it is dropped and loaded again: the log is the memory."""
 
-    def __init__(self, name: str, author: str, replica: Replica, update_log: UpdateLog) -> None:
+    def __init__(
+        self, name: str, author: str, replica: Replica, update_log: UpdateLog, *, owes_vault: bool = False
+    ) -> None:
         self.name = name
         self.replica = replica
         self.lock = asyncio.Lock()
@@ -46,16 +50,20 @@ class LocalDocument:
         self._tail_records = 0
         self._tail_bytes = 0
         self._snapshot_bytes = 0
+        self._debt = VaultDebt(replica, update_log, is_owed=owes_vault)
 
     @classmethod
     async def load(cls, name: str, author: str, update_log: UpdateLog, limits: Limits) -> LocalDocument:
         """Rebuild the document from its log under a fresh client id. Raises :class:`StoreError`."""
         loaded = await update_log.load()
+        owes_vault = bool(loaded.marks.get(OWED))
         try:
-            replica = _rebuild(loaded, limits)
+            replica = _rebuild(loaded, limits, watched_roots(name) if owes_vault else ())
         except ReplicaBroken as error:
             raise StoreCorrupted(f"the log of {name} does not make a document: {error}") from error
-        document = cls(name, author, replica, update_log)
+        if not owes_vault:
+            replica.watch(watched_roots(name))
+        document = cls(name, author, replica, update_log, owes_vault=owes_vault)
         document.mark = loaded.last_seq
         document._acked = loaded.marks.get(ACKED, 0)
         first = loaded.last_seq - len(loaded.tail) + 1
@@ -78,6 +86,11 @@ class LocalDocument:
             # log would claim what the log never had.
             if self._unsynced or self._is_unsure:
                 return
+            if missing := self._debt.writes():
+                # A snapshot forgets what lost; after this edit is with the relay there may be one.
+                await self._put(missing, time.time_ns() // 1_000_000)
+                return
+            await self._debt.settle()
             snapshot = Snapshot(self.mark, self.replica.snapshot(), self.replica.ledger.encode())
             if self.replica.is_flat:
                 # Before the snapshot: a mark without its snapshot says nothing, a snapshot without it is slow.
@@ -98,15 +111,27 @@ class LocalDocument:
 
     async def edit(self, writes: Sequence[Write], at_ms: int) -> Edit:
         """Make ``writes`` in one transaction and put its update into the log. Call with :attr:`lock` held."""
+        return await self._put([*writes, *self._debt.writes()], at_ms)
+
+    async def _put(self, writes: Sequence[Write], at_ms: int, before: Sequence[Record] = ()) -> Edit:
         update = self.replica.write(writes)
         assert update is not None, "an edit without writes is none"
-        await self._append([Record(update, self._author, at_ms)])
+        await self._append([*before, Record(update, self._author, at_ms)])
         self._unsynced.append(self.mark)
+        await self._debt.settle()
         return Edit(update, self.mark)
 
-    async def keep(self, fresh: Sequence[bytes], at_ms: int) -> None:
-        """Put updates from the relay, merged already, into the log. Call with :attr:`lock` held."""
-        await self._append([Record(update, "", at_ms) for update in fresh])
+    async def keep(self, fresh: Sequence[bytes], at_ms: int) -> Edit | None:
+        """Put updates from the relay, merged already, into the log. Call with :attr:`lock` held.
+
+        Where they met a write of ours, what lost goes into the vault in the same commit; that edit is returned, for
+        the relay to hear of."""
+        records = [Record(update, "", at_ms) for update in fresh]
+        if self._debt.is_due and (missing := self._debt.writes()):
+            return await self._put(missing, at_ms, records)
+        await self._debt.note()
+        await self._append(records)
+        return None
 
     async def note(self, name: str, value: int) -> None:
         """Keep a small counter beside the log."""
@@ -127,12 +152,15 @@ class LocalDocument:
         self._tail_bytes += sum(len(record.update) for record in records)
 
 
-def _rebuild(loaded: Loaded, limits: Limits) -> Replica:
+def _rebuild(loaded: Loaded, limits: Limits, watched: Sequence[str]) -> Replica:
+    """The replica of a log; ``watched`` are the roots whose heads must be followed through the tail."""
     snapshot = loaded.snapshot
     updates = [record.update for record in loaded.tail]
     if snapshot is None:
-        return replay(updates, limits)
-    if loaded.marks.get(FLAT) != snapshot.through:
-        return replay([snapshot.state, *updates], limits)
-    replica = Replica.restored(snapshot.state, Ledger.decode(snapshot.ledger), limits)
+        replica = Replica(limits)
+    elif loaded.marks.get(FLAT) != snapshot.through:
+        replica = replay([snapshot.state], limits)
+    else:
+        replica = Replica.restored(snapshot.state, Ledger.decode(snapshot.ledger), limits)
+    replica.watch(watched)
     return replay(updates, limits, onto=replica)
