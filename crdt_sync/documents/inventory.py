@@ -10,7 +10,7 @@ from crdt_sync.documents.arbitration import DEFAULT_POLICY, Arbitration, Conflic
 from crdt_sync.documents.clock import HybridClock, is_ahead
 from crdt_sync.documents.conflicts import Conflict, Resolution
 from crdt_sync.documents.keys import LIFE, check_name, location_key, product_key
-from crdt_sync.documents.movements import Cell, Movement, StockFold
+from crdt_sync.documents.movements import Cell, Movement
 from crdt_sync.documents.names import check_period
 from crdt_sync.documents.registers import (
     ACTIVE,
@@ -27,6 +27,7 @@ from crdt_sync.documents.registers import (
 )
 from crdt_sync.documents.roots import Roots, RootsView, Value
 from crdt_sync.documents.schema import ATTRIBUTES, MOVEMENTS, PERIODS, Fault, check_writable, meta_faults
+from crdt_sync.documents.stock_index import StockIndex
 from crdt_sync.errors import (
     AlreadyExists,
     InvalidName,
@@ -62,7 +63,7 @@ class InventoryDocument:
         self._catalog = catalog
         self._period = check_period(period)
         self._movements = movements
-        self._documents: dict[str, RootsView] = {**history, period: movements}
+        self._documents: dict[str, RootsView] = dict(sorted({**history, period: movements}.items()))
         self._rid = check_name("replica", rid)
         self._clock = clock
         self._now_ms = now_ms
@@ -220,7 +221,7 @@ class InventoryDocument:
 
     def refs(self) -> set[str]:
         """The references that callers gave, so that a restarted program can skip what it recorded already."""
-        return {m.ref for m in self._all_movements() if m.ref is not None and m.kind != movements.ARRIVE}
+        return {m.ref for m in self._all_movements() if m.ref is not None and m.kind not in movements.REFERRING}
 
     def in_transit(self) -> list[Movement]:
         """Shipments that nobody has booked in yet."""
@@ -365,11 +366,11 @@ class InventoryDocument:
         for period, document in self._documents.items():
             yield from movements.read_movements(period, document.entries(MOVEMENTS))
 
-    def _fold(self) -> StockFold:
-        fold = StockFold()
+    def _fold(self) -> StockIndex:
+        index = StockIndex()
         for document in self._documents.values():
-            fold.add(document.entries(MOVEMENTS))
-        return fold
+            index.add(document.entries(MOVEMENTS))
+        return index
 
 
 def _check_ref(ref: str) -> str:

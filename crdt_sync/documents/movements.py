@@ -1,8 +1,7 @@
-"""Stock as a log of immutable movements: what one entry means, and the sum over all of them."""
+"""Stock as a log of immutable movements: what one entry says. :mod:`.stock_index` adds them up."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,12 +9,36 @@ from typing import Any
 from crdt_sync.documents.clock import at_ms
 from crdt_sync.documents.keys import is_movement_id, nfc, to_base36
 from crdt_sync.documents.roots import RootsView, Value
-from crdt_sync.documents.schema import INT_MAX, MOVEMENTS, Fault, stamp, whole
+from crdt_sync.documents.schema import INT_MAX, MOVEMENTS, stamp, whole
 from crdt_sync.errors import QuantityOutOfRange
 
 RECEIVE, SALE, ADJUST, SHIP, ARRIVE = "rcv", "sale", "adj", "ship", "recv"
-EFFECT: Mapping[str, int] = {RECEIVE: 1, SALE: -1, ADJUST: 1, SHIP: -1, ARRIVE: 1}
-"""What a quantity of each kind does to the stock at its place. Other kinds are for later versions to count."""
+HOLD, CONFIRM, RELEASE, EXPIRE = "hold", "conf", "rel", "exp"
+COUNT, GIVE, BACKORDER = "cnt", "xfer", "backorder"
+EFFECT: Mapping[str, int] = {
+    RECEIVE: 1,
+    SALE: -1,
+    ADJUST: 1,
+    SHIP: -1,
+    ARRIVE: 1,
+    HOLD: -1,
+    CONFIRM: 0,
+    RELEASE: 1,
+    EXPIRE: 1,
+    COUNT: 1,
+    GIVE: 0,
+    BACKORDER: 0,
+}
+"""What a quantity of each kind does to the stock at its place. Of an arrival, of what ends a hold, and of a stock-take
+only the entry that counts has its effect. Other kinds are for later versions to count."""
+
+REFERRING = frozenset({ARRIVE, CONFIRM, RELEASE, EXPIRE})
+"""Kinds that mean nothing without the id of the shipment or hold that they are about."""
+
+SIGNED = frozenset({ADJUST, COUNT})
+
+Row = list[Any]
+"""A sound entry as it is stored: kind, product, location, quantity, replica, stamp, and what may follow."""
 
 Cell = tuple[str, str]
 """One product at one location."""
@@ -23,7 +46,8 @@ Cell = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Movement:
-    """One entry of the log. ``quantity`` is positive except in an adjustment; ``EFFECT`` gives its sign."""
+    """One entry of the log. ``quantity`` is positive except in an adjustment and in a stock-take, where it is the
+    difference to the books; ``EFFECT`` gives its sign."""
 
     period: str
     mid: str
@@ -35,7 +59,7 @@ class Movement:
     """The replica that wrote it, as it calls itself, e.g. ``till-3``."""
     stamp: int
     ref: str | None = None
-    """The caller's own number (an invoice, say); in an arrival the id of its shipment."""
+    """The caller's own number (an invoice, say); in an arrival the id of its shipment, in the end of a hold its id."""
     ext: Mapping[str, Value] = field(default_factory=dict)
 
     @property
@@ -72,16 +96,29 @@ def flaw(mid: str, value: Value) -> str | None:
     if not type(kind) is type(sku) is type(location) is type(rid) is str:
         return "kind, product, location and replica must be text"
     number = whole(quantity)
-    if number is None or (number <= 0 and kind != ADJUST):
-        return "the quantity must be a whole number, positive except in an adjustment"
+    if number is None or (number <= 0 and kind not in SIGNED):
+        return "the quantity must be a whole number, positive except in an adjustment or a stock-take"
     if stamp(written) is None:
         return "the stamp must be a whole number, not negative"
     ref = value[6] if len(value) > 6 else None
-    if not (type(ref) is str or (ref is None and kind != ARRIVE)):
-        return "the reference must be text, and an arrival needs one"
-    if len(value) > 7 and not (value[7] is None or isinstance(value[7], dict)):
+    if not (type(ref) is str or (ref is None and kind not in REFERRING)):
+        return "the reference must be text, and an arrival or the end of a hold needs one"
+    ext = value[7] if len(value) > 7 else None
+    if not (ext is None or isinstance(ext, dict)):
         return "the eighth place must be an object"
+    if kind in (GIVE, COUNT) and (reason := _ext_flaw(kind, ext or {})):
+        return reason
     return None if is_movement_id(mid) else "the key is no movement id"
+
+
+def _ext_flaw(kind: str, ext: Mapping[str, Value]) -> str | None:
+    if kind == GIVE:
+        is_sound = type(ext.get("to")) is str and type(ext.get("from", "")) in (str, type(None))
+        return None if is_sound else "rights that are handed over need a replica 'to', and may name one 'from'"
+    is_sound = whole(ext.get("counted")) is not None and type(ext.get("prev")) in (str, type(None))
+    return (
+        None if is_sound else "a stock-take needs the number 'counted', and 'prev', the id of the one before, or null"
+    )
 
 
 def read_movement(period: str, mid: str, value: Value) -> Movement | None:
@@ -100,49 +137,6 @@ def read_movements(period: str, entries: Mapping[str, Value]) -> Iterator[Moveme
         movement = read_movement(period, mid, value)
         if movement is not None:
             yield movement
-
-
-class StockFold:
-    """Adds up the movements of any number of documents. Neither the order of documents nor of entries matters."""
-
-    def __init__(self) -> None:
-        self.unknown: Counter[str] = Counter()
-        """Kinds that this version does not count, and how many entries of each there are."""
-        self.faults: list[Fault] = []
-        self._sums: defaultdict[Cell, int] = defaultdict(int)
-        self._arrivals: dict[str, tuple[str, Cell, int]] = {}
-
-    def add(self, entries: Mapping[str, Value]) -> StockFold:
-        """Take in the ``mv`` root of one document; returns itself. Give every document once."""
-        sums = self._sums
-        # ``flaw`` looks at every place of a row; to narrow its type again would cost half the speed.
-        rows: Mapping[str, Any] = entries
-        for mid, value in rows.items():
-            kind = kind_of(value)
-            if kind is not None and kind not in EFFECT:
-                self.unknown[kind] += 1
-                continue
-            reason = flaw(mid, value)
-            if reason is not None:
-                self.faults.append(Fault(MOVEMENTS, mid, reason))
-                continue
-            cell, quantity = (nfc(value[1]), nfc(value[2])), int(value[3])
-            if value[0] == ARRIVE:
-                self._arrive(value[6], (mid, cell, quantity))
-            else:
-                sums[cell] += EFFECT[value[0]] * quantity
-        return self
-
-    def table(self) -> dict[Cell, int]:
-        """Stock per product and location, for every cell that anything ever moved in."""
-        table = dict(self._sums)
-        for _, cell, quantity in self._arrivals.values():
-            table[cell] = table.get(cell, 0) + quantity
-        return table
-
-    def _arrive(self, shipment: str, arrival: tuple[str, Cell, int]) -> None:
-        # Two people may book in one shipment while both are offline; everybody must pick the same booking.
-        self._arrivals[shipment] = min(arrival, self._arrivals.get(shipment, arrival))
 
 
 def next_sequence(roots: RootsView, start: int) -> int:

@@ -168,18 +168,25 @@ def test_of_several_arrivals_of_one_shipment_both_count_the_same_one() -> None:
 SCALARS = st.none() | st.booleans() | st.integers(-9, 9) | st.floats(-9, 9) | st.sampled_from(["shirt", "A", "x.1"])
 PLACES = st.sampled_from(["A", "Köln/2", "Ko\u0308ln/2"])
 SOUND = st.tuples(
-    st.sampled_from(["rcv", "sale", "adj", "ship", "recv", "hold"]),
+    st.sampled_from(["rcv", "sale", "adj", "ship", "recv", "hold", "conf", "rel", "exp", "cnt", "xfer", "backorder"]),
     st.sampled_from(["shirt", "sock"]),
     PLACES,
-    st.integers(1, 9),
-    st.just("x"),
-    st.just(STAMP),
-    st.sampled_from(["zz.1", "zz.2"]),
+    st.integers(1, 3),
+    st.sampled_from(["x", "x", "y"]),
+    st.integers(STAMP, STAMP + 3),
+    st.sampled_from(["a.1", "a.2", "a.3", "b.1"]),
+    st.fixed_dictionaries(
+        {"to": st.just("y"), "counted": st.just(7), "prev": st.sampled_from([None, "a.1", "a.2", "b.1", "b.2"])}
+    ),
 )
 ENTRIES = st.one_of(
     SOUND.map(list),
-    st.tuples(SOUND.map(list), st.integers(0, 6), SCALARS).map(lambda t: [*t[0][: t[1]], t[2], *t[0][t[1] + 1 :]]),
-    st.tuples(SOUND.map(list), SCALARS | st.just({"to": "A"}) | st.just([])).map(lambda t: [*t[0], t[1]]),
+    SOUND.map(list),
+    st.tuples(SOUND.map(list), st.integers(0, 7), SCALARS).map(lambda t: [*t[0][: t[1]], t[2], *t[0][t[1] + 1 :]]),
+    st.tuples(SOUND.map(list), SCALARS | st.just({"to": "A"}) | st.just([])).map(lambda t: [*t[0][:7], t[1]]),
+    st.tuples(SOUND.map(list), st.sampled_from(["to", "from", "counted", "prev"]), SCALARS).map(
+        lambda t: [*t[0][:7], {**t[0][7], t[1]: t[2]}]
+    ),
     st.lists(SCALARS, max_size=8),
     SCALARS,
 )
@@ -188,7 +195,7 @@ ENTRIES = st.one_of(
 @settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(
     st.lists(
-        st.dictionaries(st.from_regex(r"[a-b]\.[0-9a-z]{1,2}", fullmatch=True) | TEXTS, ENTRIES, max_size=30),
+        st.dictionaries(st.from_regex(r"[a-b]\.([1-9]|[0-9a-z]{1,2})", fullmatch=True) | TEXTS, ENTRIES, max_size=30),
         min_size=1,
         max_size=3,
     )

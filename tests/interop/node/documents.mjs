@@ -28,25 +28,47 @@ export const transfer = (doc, sku, quantity, source, to, rid) => doc.transact(()
   return [shipment, move(doc, 'recv', sku, to, quantity, rid, shipment)]
 })
 
-const effect = { rcv: 1, sale: -1, adj: 1, ship: -1, recv: 1 }
+const effect = {
+  rcv: 1, sale: -1, adj: 1, ship: -1, recv: 1, hold: -1, conf: 0, rel: 1, exp: 1, cnt: 1, xfer: 0, backorder: 0,
+}
+const rank = { exp: 1, rel: 2, conf: 3 }
 const isObject = x => typeof x === 'object' && !Array.isArray(x)
-const isSound = (v, mid) => Array.isArray(v) && Object.hasOwn(effect, v[0]) &&
-  [v[0], v[1], v[2], v[4]].every(text => typeof text === 'string') &&
-  Number.isSafeInteger(v[3]) && (v[3] > 0 || v[0] === 'adj') && Number.isSafeInteger(v[5]) && v[5] >= 0 &&
-  (typeof v[6] === 'string' || (v[6] == null && v[0] !== 'recv')) && (v[7] == null || isObject(v[7])) &&
+const isText = x => typeof x === 'string'
+const isSound = (v, mid) => Array.isArray(v) && isText(v[0]) && Object.hasOwn(effect, v[0]) &&
+  [v[1], v[2], v[4]].every(isText) &&
+  Number.isSafeInteger(v[3]) && (v[3] > 0 || v[0] === 'adj' || v[0] === 'cnt') &&
+  Number.isSafeInteger(v[5]) && v[5] >= 0 &&
+  (isText(v[6]) || (v[6] == null && v[0] !== 'recv' && !rank[v[0]])) && (v[7] == null || isObject(v[7])) &&
+  (v[0] !== 'xfer' || (isText(v[7]?.to) && isText(v[7].from ?? ''))) &&
+  (v[0] !== 'cnt' || (Number.isSafeInteger(v[7]?.counted) && isText(v[7].prev ?? ''))) &&
   /^[0-9a-z]{1,11}\.[0-9a-z]{1,11}$/.test(mid)
+const isAfter = ([mid, v], [otherMid, other]) => v[5] > other[5] || (v[5] === other[5] && mid > otherMid)
 export const stockTable = docs => {
-  const table = new Map(), arrivals = new Map()
-  const add = ([kind, sku, place, quantity]) => {
-    const cell = JSON.stringify([nfc(sku), nfc(place)])
-    table.set(cell, (table.get(cell) ?? 0) + effect[kind] * quantity)
-  }
-  for (const doc of docs) doc.getMap('mv').forEach((v, mid) => {
-    if (!isSound(v, mid)) return
-    if (v[0] !== 'recv') add(v)
-    else if (!arrivals.has(v[6]) || mid < arrivals.get(v[6])[0]) arrivals.set(v[6], [mid, v])
+  const table = new Map(), rows = new Map(), arrivals = new Map(), ends = new Map(), counts = new Map()
+  const cellOf = v => JSON.stringify([nfc(v[1]), nfc(v[2])])
+  const add = v => table.set(cellOf(v), (table.get(cellOf(v)) ?? 0) + effect[v[0]] * v[3])
+  for (const doc of docs) doc.getMap('mv').forEach((v, mid) => isSound(v, mid) && !rows.has(mid) && rows.set(mid, v))
+  rows.forEach((v, mid) => {
+    const hold = rank[v[0]] && rows.get(v[6])
+    if (v[0] === 'recv') {
+      if (!arrivals.has(v[6]) || mid < arrivals.get(v[6])[0]) arrivals.set(v[6], [mid, v])
+    } else if (rank[v[0]]) {
+      const isEnd = hold?.[0] === 'hold' && [1, 2, 3, 4].every(place => hold[place] === v[place])
+      if (isEnd && rank[v[0]] > (rank[ends.get(v[6])?.[0]] ?? 0)) ends.set(v[6], v)
+    } else if (v[0] === 'cnt') {
+      counts.set(cellOf(v), (counts.get(cellOf(v)) ?? new Map()).set(mid, v))
+    } else add(v)
   })
   arrivals.forEach(([, arrival]) => add(arrival))
+  ends.forEach(add)
+  counts.forEach(counts => {
+    let step = [...counts].reduce((a, b) => isAfter(b, a) ? b : a)
+    while (step) {
+      add(step[1])
+      const prev = [step[1][7].prev, counts.get(step[1][7].prev)]
+      step = prev[1] && isAfter(step, prev) ? prev : undefined
+    }
+  })
   return table
 }
 export const stock = (docs, sku, place) => stockTable(docs).get(JSON.stringify([nfc(sku), nfc(place)])) ?? 0

@@ -207,11 +207,11 @@ def test_kinds_of_a_later_version_are_reported_and_not_counted() -> None:
     replica = shop()
     with replica.edit() as docs:
         docs.inventory.receive("shirt", 10, at="A")
-    replica.movements.put("mv", "zz.0", ["hold", "shirt", "A", 3, "till-9", STAMP])
-    replica.movements.put("mv", "zz.1", ["hold", {"any": "layout"}])
-    replica.movements.put("mv", "zz.2", ["cnt", "shirt", "A", 3, "till-9", STAMP, None, {"prev": None}])
+    replica.movements.put("mv", "zz.0", ["rent", "shirt", "A", 3, "till-9", STAMP])
+    replica.movements.put("mv", "zz.1", ["rent", {"any": "layout"}])
+    replica.movements.put("mv", "zz.2", ["swap", "shirt", "A", 3, "till-9", STAMP, None, {"prev": None}])
     assert replica.inventory.stock_table() == {("shirt", "A"): 10}
-    assert replica.inventory.unknown_kinds() == {"hold": 2, "cnt": 1}
+    assert replica.inventory.unknown_kinds() == {"rent": 2, "swap": 1}
     assert replica.inventory.faults() == []
 
 
@@ -237,6 +237,14 @@ FOREIGN: list[Value] = [
     ["sale", "shirt", "A", 3, "x", STAMP, 8],
     ["sale", "shirt", "A", 3, "x", STAMP, None, "ext"],
     ["recv", "shirt", "A", 3, "x", STAMP],
+    ["rel", "shirt", "A", 3, "x", STAMP],
+    ["hold", "shirt", "A", -3, "x", STAMP],
+    ["xfer", "shirt", "A", 3, "x", STAMP],
+    ["xfer", "shirt", "A", 3, "x", STAMP, None, {"to": 4}],
+    ["xfer", "shirt", "A", 3, "x", STAMP, None, {"to": "y", "from": 4}],
+    ["cnt", "shirt", "A", 3, "x", STAMP],
+    ["cnt", "shirt", "A", 3, "x", STAMP, None, {"counted": 2.5}],
+    ["cnt", "shirt", "A", 3, "x", STAMP, None, {"counted": 2, "prev": 7}],
 ]
 
 
