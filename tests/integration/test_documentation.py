@@ -68,8 +68,8 @@ def commands_in(text: str) -> Iterator[tuple[str, list[str]]]:
     for code in [*(found["text"] for found in FENCED.finditer(text)), *inline]:
         for found in COMMAND.finditer(code):
             words = found["rest"].split()
-            has_subcommand = found["command"] == "replay" and words and words[0].isalpha()
-            yield " ".join([found["command"], *words[:has_subcommand]]), OPTION.findall(found["rest"])
+            subcommand = words[:1] if found["command"] == "replay" and found["rest"].strip()[:1].isalpha() else []
+            yield " ".join([found["command"], *subcommand]), OPTION.findall(found["rest"])
 
 
 def test_commands_are_found_with_their_options() -> None:

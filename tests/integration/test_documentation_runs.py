@@ -79,7 +79,12 @@ class Reader:
 
     def _compare(self, shown: list[str], role: str) -> None:
         printed = self._terminal.more(self._printed, len(shown))
-        assert alike(printed, role) == alike(shown, role)
+        if role == "excerpt":
+            lines = iter(printed)
+            # Each is looked for behind the one before.
+            assert [line for line in shown if line.strip() != "..." and line not in lines] == []
+        else:
+            assert alike(printed, role) == alike(shown, role)
 
 
 def test_the_tutorial_works_as_it_is_written(clone: Clone) -> None:
