@@ -16,7 +16,7 @@ from crdt_sync.documents.rolling import Rollup, rollup_faults
 from crdt_sync.documents.roots import Roots, RootsView
 from crdt_sync.documents.schema import COUNTERS, GAUGES, INT_MAX, SAMPLES, Fault, meta_faults, whole
 from crdt_sync.documents.series import TimeSeries, Tracker
-from crdt_sync.documents.tracks import find_tracks, sample_faults, series_prefix
+from crdt_sync.documents.tracks import Sample, find_tracks, read_tracks, sample_faults, series_prefix, union
 from crdt_sync.errors import QuantityOutOfRange, WrongKind
 
 
@@ -112,6 +112,14 @@ class MetricsDocument:
 
         Raises :class:`InvalidName` and :class:`InvalidValue`."""
         return TimeSeries(self._pen, self._tracker, metric, entity, decimals)
+
+    def all_samples(self, metric: str, from_ms: int = 0, to_ms: int = INT_MAX) -> dict[str, list[Sample]]:
+        """The samples of every entity that has some of ``metric``, in one pass; see :meth:`TimeSeries.samples`."""
+        found, _ = find_tracks(self._roots.keys(SAMPLES))
+        chosen = {series: tracks for series, tracks in found.items() if series[0] == nfc(metric)}
+        chunks = read_tracks(self._roots, chosen).chunks
+        read = {entity: list(union(chunks[metric, entity], from_ms, to_ms)) for metric, entity in sorted(chosen)}
+        return {entity: samples for entity, samples in read.items() if samples}
 
     def all_series(self) -> list[Series]:
         """The (metric, entity) of every series that has samples here, sorted."""

@@ -98,15 +98,7 @@ class TimeSeries:
         :class:`InvalidValue` for a time in the future, NaN, infinities or more decimals than the series has,
         :class:`AlreadyExists` for another value at a time that this writer has already left behind in a full chunk
         (rollups may have counted it), :class:`SchemaTooNew`, :class:`PeriodClosed`. Then none of them is added."""
-        wanted = {self._pen.check_time(at_ms): scale(value, self._decimals) for at_ms, value in samples}
-        self._pen.check_writable()
-        tracks = self._tracker.tracks(self._series)
-        stamps = self._drop_known(wanted, tracks)
-        if not wanted:
-            return 0
-        stamp = self._pen.stamp_after(stamps)
-        self._write([Stored(at_ms, wanted[at_ms], stamp) for at_ms in sorted(wanted)], tracks)
-        return len(wanted)
+        return extend_together([(self, samples)])
 
     def samples(self, from_ms: int = 0, to_ms: int = INT_MAX) -> list[Sample]:
         """What all writers together know from ``from_ms`` to before ``to_ms``, in time. Reads the series' chunks."""
@@ -116,6 +108,21 @@ class TimeSeries:
         """The last sample before ``before_ms``, or None."""
         found = self.samples(0, before_ms)
         return found[-1] if found else None
+
+    def news(self, samples: Iterable[tuple[int, float | Decimal]]) -> tuple[dict[int, int], list[int]]:
+        """First half of :meth:`extend`, which may refuse: what has to be written, and the stamps to be later than."""
+        wanted = {self._pen.check_time(at_ms): scale(value, self._decimals) for at_ms, value in samples}
+        self._pen.check_writable()
+        stamps = self._drop_known(wanted, self._tracker.tracks(self._series))
+        return wanted, stamps
+
+    def write_news(self, wanted: Mapping[int, int], stamps: Iterable[int]) -> int:
+        """Second half: write it."""
+        if wanted:
+            stamp = self._pen.stamp_after(stamps)
+            fresh = [Stored(at_ms, wanted[at_ms], stamp) for at_ms in sorted(wanted)]
+            self._write(fresh, self._tracker.tracks(self._series))
+        return len(wanted)
 
     def _drop_known(self, wanted: dict[int, int], tracks: Mapping[str, Mapping[int, str]]) -> list[int]:
         """Drop from ``wanted`` what reads so already; return the stamps that the rest has to be later than."""
@@ -183,6 +190,12 @@ class TimeSeries:
         if columns.outline.decimals != self._decimals:
             return None
         return {sample.at_ms: sample for sample in columns.samples()}
+
+
+def extend_together(parts: Iterable[tuple[TimeSeries, Iterable[tuple[int, float | Decimal]]]]) -> int:
+    """Extend several different series, all or, when one of them refuses, none; return how many samples were new."""
+    news = [(series, *series.news(samples)) for series, samples in parts]
+    return sum(series.write_news(wanted, stamps) for series, wanted, stamps in news)
 
 
 def _fits(chunk: Mapping[int, Stored], at_ms: int) -> bool:

@@ -1,0 +1,124 @@
+"""I11: whoever rolls up, whoever discards, in whatever order it meets: the totals stay those of the raw samples."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crdt_sync.documents.rollups import Bucket, Row, Total, join_totals, read_rows, row_key, row_value
+from tests.unit.documents.replicas import NOW_MS, DocRoots, Replica
+
+SERIES = "m", "e"
+START_MS = (NOW_MS - 900_000_000) // 86_400_000 * 86_400_000
+WIDTHS = 60, 3_600, 86_400
+
+Plain = dict[int, tuple[int, int, int, int]]
+
+
+def plain(samples: dict[tuple[str, int], int], width_s: int) -> Plain:
+    """Count, sum, low and high of each bucket, straight from what was added."""
+    values: defaultdict[int, list[int]] = defaultdict(list)
+    for (_, at_ms), value in samples.items():
+        values[at_ms // (width_s * 1000) * width_s * 1000].append(value)
+    return {start: (len(found), sum(found), min(found), max(found)) for start, found in values.items()}
+
+
+def read(replica: Replica, width_s: int) -> list[Bucket]:
+    with replica.edit() as docs:
+        return docs.metrics.rollup(*SERIES, width_s=width_s).buckets()
+
+
+def table(buckets: list[Bucket]) -> Plain:
+    return {one.start_ms: (one.count, int(one.sum), int(one.low), int(one.high)) for one in buckets}
+
+
+ACTS = st.lists(
+    st.one_of(
+        st.tuples(st.just("add"), st.integers(0, 2), st.integers(1, 150), st.integers(-9, 9)),
+        st.tuples(st.just("roll"), st.integers(0, 3), st.sampled_from(WIDTHS), st.none()),
+        st.tuples(st.just("discard"), st.integers(0, 3), st.none(), st.none()),
+        st.tuples(st.just("pull"), st.integers(0, 3), st.integers(0, 3), st.none()),
+    ),
+    max_size=25,
+)
+
+
+@given(ACTS, st.permutations(range(4)))
+def test_I11_rollups_at_once_and_deletions_in_any_order_keep_the_raw_totals(acts: list[Any], order: list[int]) -> None:
+    peers = [Replica(f"w{number}") for number in range(4)]
+    added: dict[tuple[str, int], int] = {}
+    counts = [0, 0, 0]
+    for kind, one, what, step in acts:
+        peer = peers[one]
+        if kind == "pull":
+            peer.pull(peers[what])
+            continue
+        with peer.edit() as docs:
+            if kind == "add":
+                samples = [
+                    (START_MS + one + (counts[one] + number) * 40_000, (number + 1) * step) for number in range(what)
+                ]
+                counts[one] += what
+                docs.metrics.series(*SERIES).extend(samples)
+                added.update({(peer.rid, at_ms): value for at_ms, value in samples})
+            elif kind == "roll":
+                docs.metrics.rollup(*SERIES, width_s=what).roll()
+            else:
+                docs.metrics.rollup(*SERIES, width_s=60).discard()
+    for sequence in (order, order[::-1]):
+        reader = Replica("reader", metrics=DocRoots())
+        for number in sequence:
+            reader.pull(peers[number])
+        _check(reader, added)
+
+
+def _check(reader: Replica, added: dict[tuple[str, int], int]) -> None:
+    with reader.edit() as docs:
+        assert docs.metrics.faults() == []
+    rolled = {width for per in _rows(reader).values() for width in per}
+    for width_s in WIDTHS:
+        # A width is answered from rows of its own or a finer one; a coarser one alone can't be taken apart again.
+        if not rolled or any(width_s % finer == 0 for finer in rolled):
+            assert table(read(reader, width_s)) == plain(added, width_s)
+    # Rolling up and letting go again, now that everything is known, still changes no total.
+    for width_s in [width for width in WIDTHS if not rolled or any(width % finer == 0 for finer in rolled)]:
+        with reader.edit() as docs:
+            docs.metrics.rollup(*SERIES, width_s=width_s).roll()
+        with reader.edit() as docs:
+            rollup = docs.metrics.rollup(*SERIES, width_s=width_s)
+            assert rollup.roll() == 0
+            rollup.discard()
+        assert table(read(reader, width_s)) == plain(added, width_s)
+
+
+def _rows(reader: Replica) -> dict[str, Any]:
+    return read_rows(reader.metrics.entries("r")).rows.get(SERIES, {})  # type: ignore[return-value]
+
+
+NUMBERS = st.integers(-(10**20), 10**20)
+
+
+@st.composite
+def totals(draw: st.DrawFn) -> Total:
+    count = draw(st.integers(1, 99))
+    low, last, high = sorted(draw(st.tuples(NUMBERS, NUMBERS, NUMBERS)))
+    total = draw(st.integers(low * count, high * count))
+    return Total(count, total, low, high, draw(st.integers(0, 10**13)), last, draw(st.integers(0, 9)))
+
+
+@given(totals(), totals(), totals())
+def test_totals_join_in_any_order(one: Total, two: Total, three: Total) -> None:
+    assert join_totals(one, two) == join_totals(two, one)
+    assert join_totals(join_totals(one, two), three) == join_totals(one, join_totals(two, three))
+
+
+@given(totals(), st.integers(1, 10**6), st.integers(1, 10**6), st.integers(-99, 10**9))
+def test_a_row_comes_back_from_its_entry(total: Total, upto: int, width_s: int, number: int) -> None:
+    roots = DocRoots()
+    roots.put("r", row_key(("м/1", "e"), width_s, number, "w%201", "x"), row_value(Row(upto, total)))
+    fold = read_rows(roots.entries("r"))
+    assert fold.rows == {("м/1", "e"): {"w%201": {width_s: {number: Row(upto, total)}}}}
+    assert fold.faults == []
