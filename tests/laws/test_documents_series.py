@@ -165,7 +165,7 @@ def test_union_of_a_series_is_the_last_value_of_each_time(acts: list[Any], order
             continue
         # Clocks lag and run ahead, within the 60 s in which writers still adopt each other's stamps.
         skew_ms = 3_000 * samples[0][1]
-        writer.now_ms = lambda skew_ms=skew_ms: NOW_MS + skew_ms  # type: ignore[misc]
+        writer.now_ms = lambda skew_ms=skew_ms: NOW_MS + skew_ms
         with writer.edit() as docs:
             series = docs.metrics.series("m", "e")
             seen = {sample.at_ms: sample.value for sample in series.samples()}

@@ -138,9 +138,9 @@ def test_a_meter_that_was_reset_goes_on_in_a_new_generation() -> None:
     }
     with replica.edit() as docs:
         assert docs.metrics.counter("bytes sent", "eth0") == 13
-        for reading in (-1, 1.0, True, 2**53):
+        for bad in (-1, 1.0, True, 2**53):
             with pytest.raises(QuantityOutOfRange):
-                docs.metrics.count_to("bytes sent", "eth0", reading)  # type: ignore[arg-type]
+                docs.metrics.count_to("bytes sent", "eth0", bad)  # type: ignore[arg-type]
 
 
 def test_an_observed_total_is_never_added_up_and_never_mixed_with_a_count() -> None:
@@ -155,9 +155,9 @@ def test_an_observed_total_is_never_added_up_and_never_mixed_with_a_count() -> N
         docs.metrics.count("sales", "till")
         with pytest.raises(WrongKind):
             docs.metrics.observe("sales", "till", 1)
-        for total in (-1, 1.5, True, float("nan")):
+        for bad in (-1, 1.5, True, float("nan")):
             with pytest.raises(QuantityOutOfRange):
-                docs.metrics.observe("likes", "tweet", total)  # type: ignore[arg-type]
+                docs.metrics.observe("likes", "tweet", bad)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), True, "1", None, 1e300])
