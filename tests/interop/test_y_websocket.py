@@ -94,6 +94,26 @@ async def test_edits_made_offline_arrive_on_reconnect(
 
 
 @VERSIONS
+async def test_a_deletion_reaches_a_page_that_was_away(
+    relay: RelayProcess, pages: Pages, document: str, version: int
+) -> None:
+    """No state vector tells that it lacks one."""
+    one = await pages.open("one", relay, document, version=version)
+    two = await pages.open("two", relay, document, version=version)
+    await one.synced()
+    await two.synced()
+    await one.edit(["map", "m", "set", "k", 1], ["text", "t", "insert", 0, ASTRAL])
+    await agree(one, two)
+    await one.saved()
+    await one.call("disconnect")
+    await two.edit(["map", "m", "delete", "k"], ["text", "t", "delete", 0, 3])
+    await two.saved()
+    await one.call("connect")
+    await one.synced()
+    assert (await agree(one, two)) == {"m": {}, "a": [], "t": ASTRAL[2:]}
+
+
+@VERSIONS
 async def test_a_page_that_starts_offline_brings_all_its_edits(
     relay: RelayProcess, pages: Pages, document: str, version: int
 ) -> None:
