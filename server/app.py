@@ -81,7 +81,7 @@ async def open_relay(settings: Settings) -> AsyncIterator[Relay]:
         compaction = CompactionRule(
             settings.compact_log_records_max, settings.compact_log_bytes_min, settings.compact_log_ratio
         )
-        parts = HostParts(settings.limits, compaction, scribes, meters)
+        parts = HostParts(settings.limits, compaction, scribes, meters, tenants.check_free_space)
         rooms = await stack.enter_async_context(open_rooms(tenants, parts, idle_s=settings.room_idle_s))
         connections = await stack.enter_async_context(
             open_connections(meters, liveness_s=settings.liveness_s, slow_s=settings.slow_member_timeout_s)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -43,6 +43,8 @@ class HostParts:
     compaction: CompactionRule
     scribes: Scribes
     meters: Meters
+    check_free_space: Callable[[], int]
+    """Raises :class:`StoreUnavailable` when the disk is nearly full: writes stop before SQLite fails half-way."""
 
 
 class Host:
@@ -130,6 +132,7 @@ class Host:
         self._consider_compaction()
 
     async def _append(self, turn: Turn) -> None:
+        self._parts.check_free_space()
         at_ms = time.time_ns() // 1_000_000
         started_s = time.perf_counter()
         seq = await self._log.append([Record(kept.update, kept.author, at_ms) for kept in turn.kept])

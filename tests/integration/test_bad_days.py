@@ -59,7 +59,7 @@ async def fill_the_disk(relay: RelayProcess, author: Author) -> set[str]:
         return {f"k{n}" for n in range(writer.acked)}
 
 
-async def test_a_full_disk_stops_the_room_and_it_goes_on_once_there_is_space(tmp_path: Path) -> None:
+async def test_P4_a_full_disk_stops_the_room_and_it_goes_on_once_there_is_space(tmp_path: Path) -> None:
     author = Author()
     async with RelayProcess(tmp_path, wrapper=SMALL_DISK, free_space_bytes_min=0) as relay:
         acked = await fill_the_disk(relay, author)
@@ -118,7 +118,7 @@ async def write_two_documents(relay: RelayProcess) -> None:
                 await writer.save(author.put("k", f"{document} number {number}"))
 
 
-async def test_a_damaged_row_closes_its_room_and_no_other(tmp_path: Path) -> None:
+async def test_P4_a_damaged_row_closes_its_room_and_no_other(tmp_path: Path) -> None:
     async with RelayProcess(tmp_path, free_space_bytes_min=0) as relay:
         await write_two_documents(relay)
         assert await relay.stop() == 0

@@ -54,7 +54,7 @@ async def open_slow(stack: AsyncExitStack, relay: RelayProcess, document: str) -
     return member
 
 
-async def test_members_that_do_not_read_cost_little_disturb_nobody_and_heal(tmp_path: Path) -> None:
+async def test_P10_members_that_do_not_read_cost_little_disturb_nobody_and_heal(tmp_path: Path) -> None:
     async with (
         relay_with_small_outboxes(tmp_path, slow_member_timeout_s=15) as relay,
         AsyncExitStack() as stack,
@@ -96,7 +96,7 @@ async def test_a_member_that_never_reads_again_is_cut_off_and_its_socket_is_clos
         assert (await slow.closed())[0] == 1006, "cut, without a last word"
 
 
-async def test_a_hundred_clients_that_arrive_together_are_in_one_room(tmp_path: Path) -> None:
+async def test_P20_a_hundred_clients_that_arrive_together_are_in_one_room(tmp_path: Path) -> None:
     """Two hosts of one log would find it longer than they know, and fail."""
     author = Author()
     async with RelayProcess(tmp_path, free_space_bytes_min=0) as relay:
@@ -122,7 +122,7 @@ async def test_a_hundred_clients_that_arrive_together_are_in_one_room(tmp_path: 
         assert found == {f"k{n}": n for n in range(600)} | {f"from {n}": n for n in range(100)}
 
 
-async def test_an_idle_room_is_closed_and_opens_again_with_its_content(tmp_path: Path) -> None:
+async def test_P20_an_idle_room_is_closed_and_opens_again_with_its_content(tmp_path: Path) -> None:
     author = Author()
     async with RelayProcess(tmp_path, free_space_bytes_min=0, room_idle_s=0.1) as relay:
         for number in range(3):

@@ -43,7 +43,7 @@ async def refusal(relay: RelayProcess, path: str, token: str | None, **options: 
 
 
 @pytest.mark.parametrize("path", ["/ws/acme/shop/catalog", "/sync/acme"])
-async def test_without_a_good_token_nobody_comes_in(relay: RelayProcess, path: str) -> None:
+async def test_P14_without_a_good_token_nobody_comes_in(relay: RelayProcess, path: str) -> None:
     expired = relay.token(ttl_s=60, now_s=1_700_000_000)
     forged = relay.token()[:-6] + "AAAAAA"
     assert await refusal(relay, path, None) == (
@@ -60,13 +60,13 @@ async def test_without_a_good_token_nobody_comes_in(relay: RelayProcess, path: s
 
 
 @pytest.mark.parametrize("path", ["/ws/acme/shop/catalog", "/sync/acme"])
-async def test_a_token_of_another_tenant_is_forbidden(relay: RelayProcess, path: str) -> None:
+async def test_P14_a_token_of_another_tenant_is_forbidden(relay: RelayProcess, path: str) -> None:
     status, title, detail = await refusal(relay, path, relay.token("globex"))
     assert (status, title) == (403, "forbidden")
     assert detail == "this token is not for tenant acme"
 
 
-async def test_a_token_for_other_documents_is_forbidden(relay: RelayProcess) -> None:
+async def test_P14_a_token_for_other_documents_is_forbidden(relay: RelayProcess) -> None:
     token = relay.token(documents=["inventory/*"])
     assert (await refusal(relay, "/ws/acme/metrics/2026-11", token))[:2] == (403, "forbidden")
     async with open_raw(relay, "inventory/2026-11", token=token) as member:
@@ -89,7 +89,7 @@ async def test_a_token_for_other_documents_is_forbidden(relay: RelayProcess) -> 
         "/sync/%2e%2e",
     ],
 )
-async def test_a_name_outside_the_grammar_is_no_document(relay: RelayProcess, path: str) -> None:
+async def test_P14_a_name_outside_the_grammar_is_no_document(relay: RelayProcess, path: str) -> None:
     assert (await refusal(relay, path, relay.token()))[:2] == (404, "invalid-name")
 
 
@@ -156,7 +156,7 @@ async def test_a_token_that_expires_ends_its_connection(relay: RelayProcess) -> 
         assert await member.closed() == (4401, "unauthenticated: the token has expired")
 
 
-async def test_no_credential_ever_stands_in_a_log_line(relay: RelayProcess) -> None:
+async def test_P19_no_credential_ever_stands_in_a_log_line(relay: RelayProcess) -> None:
     token = relay.token()
     _, body = await relay.post("/api/v1/tickets", Authorization=f"Bearer {token}")
     ticket = json.loads(body)["ticket"]

@@ -94,7 +94,7 @@ async def check_alive(witness: RawMember, author: Author) -> None:
 
 
 @pytest.mark.parametrize("name", FRAMES)
-async def test_a_bad_frame_closes_its_sender_with_a_reason_and_nobody_else_notices(
+async def test_P15_a_bad_frame_closes_its_sender_with_a_reason_and_nobody_else_notices(
     relay: RelayProcess, document: str, name: str
 ) -> None:
     author, pid = Author(), relay.pid
@@ -117,7 +117,7 @@ async def test_a_bad_frame_closes_its_sender_with_a_reason_and_nobody_else_notic
 
 
 @pytest.mark.parametrize("name", ["an update that is none", "F5 a collected range of length 0"])
-async def test_a_peer_with_a_bad_frame_is_closed_alike(relay: RelayProcess, document: str, name: str) -> None:
+async def test_P15_a_peer_with_a_bad_frame_is_closed_alike(relay: RelayProcess, document: str, name: str) -> None:
     frame = FRAMES[name]
     assert isinstance(frame, bytes)
     async with open_raw(relay, document, is_peer=True) as villain:
@@ -170,7 +170,7 @@ async def test_what_crashes_yrs_in_two_steps_hangs_on_nothing_and_is_not_kept(
             assert fresh.updates == [b"\x00\x00"]
 
 
-async def test_two_contents_under_one_id_close_the_second_writer(relay: RelayProcess, document: str) -> None:
+async def test_P9_two_contents_under_one_id_close_the_second_writer(relay: RelayProcess, document: str) -> None:
     async with open_raw(relay, document) as victim, open_raw(relay, document) as villain:
         await victim.join()
         await villain.join()
@@ -200,7 +200,7 @@ async def test_a_burnt_clock_leaves_its_victim_able_to_write(relay: RelayProcess
             assert fresh.content() == {"k": "still mine"}
 
 
-async def test_an_update_with_a_hole_is_not_kept_but_asked_about(relay: RelayProcess, document: str) -> None:
+async def test_P8_an_update_with_a_hole_is_not_kept_but_asked_about(relay: RelayProcess, document: str) -> None:
     author = Author(client_id=9)
     first, second = author.put("k", 1), author.put("k", 2)
     async with open_raw(relay, document) as member:
@@ -216,7 +216,7 @@ async def test_an_update_with_a_hole_is_not_kept_but_asked_about(relay: RelayPro
     assert first
 
 
-async def test_somebody_elses_presence_can_neither_be_taken_nor_ended(relay: RelayProcess, document: str) -> None:
+async def test_P11_somebody_elses_presence_can_neither_be_taken_nor_ended(relay: RelayProcess, document: str) -> None:
     ada = PresenceEntry(70, 5, '{"name":"Ada"}')
     async with (
         open_raw(relay, document) as owner,

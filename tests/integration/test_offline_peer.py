@@ -103,7 +103,7 @@ async def test_two_tills_and_a_warehouse_agree_after_the_cable_was_pulled(
         assert await stock_of(fresh) == expected
 
 
-async def test_edits_survive_a_kill_of_the_peer_and_its_stamps_go_on(tmp_path: Path) -> None:
+async def test_P17_edits_survive_a_kill_of_the_peer_and_its_stamps_go_on(tmp_path: Path) -> None:
     path, promised, stamps = tmp_path / "till.db", set[str](), [0]
     for label in ("first", "second", "third"):
         child = await asyncio.create_subprocess_exec(
@@ -282,7 +282,7 @@ async def test_misuse_raises_a_typed_error_and_writes_nothing(till: OfflinePeer,
     assert till.status().unsynced == unsynced
 
 
-async def test_an_exception_in_the_block_writes_nothing(till: OfflinePeer) -> None:
+async def test_P17_an_exception_in_the_block_writes_nothing(till: OfflinePeer) -> None:
     async def fail_within() -> None:
         async with till.edit(period=PERIOD) as docs:
             docs.inventory.receive("tea", 7, at="shop")

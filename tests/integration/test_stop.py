@@ -26,7 +26,7 @@ async def write_on(member: RawMember, author: Author, name: str) -> None:
         await member.hears(lambda n=number: member.acked > n - 8)  # type: ignore[misc]
 
 
-async def test_a_stop_under_load_with_stuck_members_is_in_time_and_loses_nothing(tmp_path: Path) -> None:
+async def test_P18_a_stop_under_load_with_stuck_members_is_in_time_and_loses_nothing(tmp_path: Path) -> None:
     async with RelayProcess(
         tmp_path, free_space_bytes_min=0, shutdown_timeout_s=3, slow_member_timeout_s=3, handshake_timeout_s=3
     ) as relay:

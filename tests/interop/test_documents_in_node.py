@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crdt_sync.documents.keys import comp, nfc
+from tests.unit.documents.branches import branches, sync, the_only, values
 from tests.unit.documents.replicas import PERIOD, DocRoots, Replica, shop
 
 NODE_FOLDER = Path(__file__).parent / "node"
@@ -69,7 +70,7 @@ def test_the_reference_shows_the_very_lines_that_run_here() -> None:
     reference = (NODE_FOLDER.parents[2] / "docs" / "reference" / "documents.md").read_text()
     module = (NODE_FOLDER / "documents.mjs").read_text()
     blocks = re.findall(r"^```js\n(.*?)^```$", reference, re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     for block in blocks:
         assert block in module
 
@@ -215,3 +216,28 @@ def test_sound_and_broken_entries_are_told_apart_alike_in_both_languages(documen
 
 def test_a_name_has_one_spelling_in_both_languages() -> None:
     assert Page().run(["comp", "e\u0301"]) == [comp("e\u0301")] == [comp(nfc("é"))]
+
+
+def test_a_page_lists_the_conflicts_that_python_lists_and_each_sees_what_the_other_decided() -> None:
+    made = branches("till-1", "till-2", prices={"shirt": 1, "sock": 1})
+    for branch, price in zip(made, (12, 15), strict=True):
+        with branch.edit() as inventory:
+            inventory.set_attribute("shirt", "price", price)
+            inventory.set_attribute("sock", "price", price)
+            inventory.set_attribute("sock", "name", "equal")
+    sync(made)
+    with made[0].edit() as inventory:
+        inventory.conflicts()[1].resolve(value=9)
+    page = Page(catalog=DocRoots(made[0].catalog.snapshot()))
+    [found] = page.run(["conflicts", "doc:catalog"])
+    mine = the_only(made[0].look.conflicts())
+    assert [conflict["key"] for conflict in found] == [mine.key] == ["shirt/price"]
+    assert {s["tip"]: s["value"] for s in found[0]["siblings"]} == {s.tip: s.value for s in mine.siblings}
+    page.run(["resolveConflict", "doc:catalog", found[0], 13, "web.1"])
+    with made[1].edit() as inventory:
+        inventory.set_attribute("shirt", "price", 14)
+    for branch in made:
+        branch.hear(page.updates["catalog"])
+    assert made[0].look.conflicts() == []
+    assert values(the_only(made[1].look.conflicts())) == [13, 14]
+    assert made[0].look.resolutions()[-1].device == "web.1"

@@ -17,7 +17,7 @@ SIGNS = 12
 
 
 @pytest.mark.parametrize("version", [1, 2, 3], ids=["1.5", "2.1", "3.1"])
-async def test_a_page_without_presence_stays_connected_while_nothing_happens(tmp_path: Path, version: int) -> None:
+async def test_P16_a_page_without_presence_stays_connected_while_nothing_happens(tmp_path: Path, version: int) -> None:
     need_node()
     async with (
         RelayProcess(tmp_path, liveness_s=0.2, free_space_bytes_min=0) as relay,

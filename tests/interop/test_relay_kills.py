@@ -134,7 +134,7 @@ async def refs_at_the_relay(relay: RelayProcess, path: Path) -> set[str]:
 
 @pytest.mark.parametrize("compact_log_records_max", [10_000, 100], ids=["from the log alone", "while scribes compact"])
 @pytest.mark.parametrize("seed", [20261120])
-async def test_what_was_promised_before_a_kill_is_there_after_it(
+async def test_P1_P2_what_was_promised_before_a_kill_is_there_after_it(
     tmp_path: Path, compact_log_records_max: int, seed: int
 ) -> None:
     need_node()

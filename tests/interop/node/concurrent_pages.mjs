@@ -2,6 +2,7 @@
 //   node concurrent_pages.mjs SEED COUNT OPS    prints one history a line, as JSON
 // Updates are base64. Every random choice comes from the seed.
 import * as Y from 'yjs'
+import { heads } from './documents.mjs'
 
 const KEYS = ['shirt/price', 'shirt/name', 'sock/price', '', '@A/ключ']
 const CLIENTS = [1, 130, 70000, 2 ** 31, 2 ** 32 - 1]
@@ -82,14 +83,6 @@ class Page {
 
 const base64 = bytes => Buffer.from(bytes).toString('base64')
 
-// The heads as a page without Python sees them; docs/reference/documents.md shows these lines.
-export const heads = (map, key) => {
-  const items = []
-  for (let item = map._map.get(key); item; item = item.left) items.push(item)
-  const origins = new Set(items.map(({ origin }) => origin && origin.client + '.' + origin.clock))
-  return items.map(({ lastId }) => lastId.client + '.' + lastId.clock).filter(dot => !origins.has(dot))
-}
-
 function writeHistory(seed, ops) {
   const random = randomFrom(seed)
   const history = { seed, updates: [], writes: [] }
@@ -102,7 +95,8 @@ function writeHistory(seed, ops) {
   }
   for (const page of pages) pages.forEach(other => page.learn(other))
   history.states = pages.map(({ doc }) => base64(Y.encodeStateAsUpdate(doc)))
-  history.heads = Object.fromEntries(KEYS.map(key => [key, heads(pages[0].map, key)]))
+  history.heads = Object.fromEntries(KEYS.map(key =>
+    [key, heads(pages[0].map, key).map(({ lastId }) => lastId.client + '.' + lastId.clock)]))
   return JSON.stringify(history)
 }
 

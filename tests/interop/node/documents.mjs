@@ -17,6 +17,35 @@ export const addLocation = (catalog, name) => catalog.getMap('attr').set('@' + c
 export const notePeriod = (catalog, period) =>
   catalog.getMap('periods').has(period) || catalog.getMap('periods').set(period, 1)
 
+// Conflicts: the elements of a key that no other one follows, but for those that a resolution lists.
+const dot = id => id ? id.client + '.' + id.clock : null
+export const heads = (map, key) => {
+  const items = []
+  for (let item = map._map.get(key); item; item = item.left) items.push(item)
+  const followed = new Set(items.map(({ origin }) => dot(origin)))
+  return items.filter(({ lastId }) => !followed.has(dot(lastId)))
+}
+export const conflicts = catalog => {
+  const [attr, vault, resolved] = ['attr', 'conflict', 'resolve'].map(root => catalog.getMap(root))
+  const tips = ([entry, v]) => Array.isArray(v?.tips) ? v.tips.map(tip => entry.replace(/[^|]*$/, tip)) : []
+  const covered = new Set([...resolved].flatMap(tips))
+  const sibling = (key, { lastId, deleted, content }) => ({
+    tip: dot(lastId),
+    value: deleted ? vault.get(key + '|' + dot(lastId))?.[0] : content.getContent().at(-1),
+  })
+  const open = [...attr._map.keys()].map(key => ({
+    key,
+    siblings: heads(attr, key).map(head => sibling(key, head)).filter(({ tip }) => !covered.has(key + '|' + tip)),
+  }))
+  return open.filter(({ siblings }) => new Set(siblings.map(({ value }) => JSON.stringify(value))).size > 1)
+}
+export const resolveConflict = (catalog, { key, siblings }, value, rid) => catalog.transact(() => {
+  const t = hlc(), id = catalog.clientID.toString(36) + '.' + t.toString(36)
+  catalog.getMap('attr').set(key, value)
+  const resolution = { tips: siblings.map(({ tip }) => tip), how: 'merge', v: value, by: rid, t }
+  catalog.getMap('resolve').set(key + '|' + id, resolution)
+})
+
 // Stock: a log of movements under ids of their own. An arrival counts once per shipment: the one with the smallest id.
 export const move = (doc, kind, sku, place, quantity, rid, ...refAndExt) => {
   const mid = doc.clientID.toString(36) + '.' + (sequence++).toString(36)
