@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from crdt_sync.errors import ReplicaBroken, RoomClosing, ScribeError, StoreError, SyncError
+from crdt_sync.errors import ReplicaBroken, RoomClosing, ScribeError, StoreCorrupted, StoreError, SyncError
 from crdt_sync.limits import Limits
 from crdt_sync.stores.update_log import Record, Snapshot, UpdateLog
 from crdt_sync.values import RoomId
@@ -138,7 +138,7 @@ class Host:
         seq = await self._log.append([Record(kept.update, kept.author, at_ms) for kept in turn.kept])
         self._meters.commit_seconds.observe(time.perf_counter() - started_s)
         if seq != self._room.history.seq:
-            raise StoreError(f"the log of {self.room_id} stands at {seq}, its room at {self._room.history.seq}")
+            raise StoreCorrupted(f"the log of {self.room_id} stands at {seq}, its room at {self._room.history.seq}")
 
     def _note(self, batch: Sequence[Envelope], turn: Turn) -> None:
         meters = self._meters
