@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -141,7 +142,9 @@ async def test_a_frame_above_the_limit_is_refused_unread(relay: RelayProcess, do
         await check_alive(witness, author)
 
 
-async def test_what_makes_yrs_hang_is_stored_as_bytes_and_served_as_bytes(relay: RelayProcess, document: str) -> None:
+async def test_P6_what_makes_yrs_hang_is_stored_as_bytes_and_served_as_bytes(
+    relay: RelayProcess, document: str
+) -> None:
     """F9 is what Yjs itself writes, so it is kept; reading it as an array would hang this process, which never does."""
     pid, update = relay.pid, bytes.fromhex("010103000401016106c3a9f09f988000")
     author = Author()
@@ -152,6 +155,20 @@ async def test_what_makes_yrs_hang_is_stored_as_bytes_and_served_as_bytes(relay:
         await witness.hears(lambda: update in witness.updates)
         await witness.save(author.put("alive", 0))
     assert (relay.pid, relay.is_running) == (pid, True)
+
+
+async def test_P6_the_serving_process_never_loads_native_crdt_code(relay: RelayProcess, document: str) -> None:
+    author = Author()
+    async with open_raw(relay, document) as writer, open_raw(relay, document) as reader:
+        await writer.join()
+        await writer.save(author.put("k", 1))
+        await reader.join()
+    maps = Path(f"/proc/{relay.pid}/maps")
+    if not maps.exists():
+        pytest.skip("this system does not show a process's libraries; run it on Linux")
+    loaded = maps.read_text()
+    assert "_sqlite3" in loaded
+    assert "pycrdt" not in loaded
 
 
 @pytest.mark.parametrize("text", ["01010101a401030361626300", "01010103000100"], ids=["first", "second"])
