@@ -66,10 +66,7 @@ class LocalDocument:
         document = cls(name, author, replica, update_log, owes_vault=owes_vault)
         document.mark = loaded.last_seq
         document._acked = loaded.marks.get(ACKED, 0)
-        first = loaded.last_seq - len(loaded.tail) + 1
-        document._unsynced = [
-            seq for seq, record in enumerate(loaded.tail, first) if record.author and seq > document._acked
-        ]
+        document._unsynced = unsynced_of(loaded)
         document._tail_records = len(loaded.tail)
         document._tail_bytes = sum(len(record.update) for record in loaded.tail)
         document._snapshot_bytes = 0 if loaded.snapshot is None else len(loaded.snapshot.state)
@@ -150,6 +147,12 @@ class LocalDocument:
         self._is_unsure = False
         self._tail_records += len(records)
         self._tail_bytes += sum(len(record.update) for record in records)
+
+
+def unsynced_of(loaded: Loaded) -> list[int]:
+    """Numbers of the local edits that the relay has not said to have on disk."""
+    first, acked = loaded.last_seq - len(loaded.tail) + 1, loaded.marks.get(ACKED, 0)
+    return [seq for seq, record in enumerate(loaded.tail, first) if record.author and seq > acked]
 
 
 def _rebuild(loaded: Loaded, limits: Limits, watched: Sequence[str]) -> Replica:

@@ -87,6 +87,7 @@ class OfflinePeer:
             _ = address.endpoint
         async with open_sqlite_store(Path(path), create=True, kind=f"peer of {check_tenant(tenant)}") as store:
             shelf = Shelf(store, name, limits)
+            await shelf.take_stock()
             stamp = (await store.log(CATALOG).load()).marks.get(CLOCK, 0)
             writer = Writer(name, f"{name}.{to_base36(now_ms())}", HybridClock(stamp), now_ms)
             yield OfflinePeer(shelf, address, writer, follow=follow, limits=limits)
@@ -122,13 +123,14 @@ class OfflinePeer:
         return _periods(catalog)
 
     def status(self) -> Status:
-        """How this peer stands, without asking anybody. Counts the documents that are open."""
+        """How this peer stands, without asking anybody."""
         refusals = [] if self._link is None else self._link.refusals()
         return Status(
             is_online=self._link is not None,
-            unsynced=sum(document.unsynced for document in self._shelf.open_documents()),
+            unsynced=self._shelf.unsynced,
             last_error=self._last_error,
             refused=tuple(f"{name}: {denied.reason}" for name, denied in refusals),
+            damaged=tuple(self._shelf.damaged.values()),
         )
 
     async def sync(self, *, timeout_s: float = 60.0) -> None:

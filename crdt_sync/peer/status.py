@@ -16,3 +16,5 @@ class Status:
     """Why the last connection failed or ended, if it did."""
     refused: tuple[str, ...]
     """What the relay refused, document by document."""
+    damaged: tuple[str, ...] = ()
+    """Documents of the file that can't be read, and why; using one of them raises :class:`StoreCorrupted`."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from pathlib import Path
 
 import pytest
 
-from crdt_sync.errors import StoreUnavailable
+from crdt_sync.errors import StoreCorrupted, StoreUnavailable
 from crdt_sync.limits import DEFAULT_LIMITS
+from crdt_sync.peer import OfflinePeer
 from crdt_sync.peer.local_document import LocalDocument
 from crdt_sync.peer.shelf import Shelf
 from crdt_sync.replica import Write
@@ -53,3 +55,37 @@ async def test_P17_an_edit_whose_writer_stops_waiting_is_there_whole_or_not_at_a
         await edit(again, "second", "y")
         fresh = await Shelf(store, "till-1", DEFAULT_LIMITS).open("inventory/catalog")
         assert fresh.replica.entries("attr") in ({"second": "y"}, {"first": "x", "second": "y"})
+
+
+async def test_P17_what_waits_for_the_relay_is_known_before_any_document_is_open(tmp_path: Path) -> None:
+    async with OfflinePeer.open(tmp_path / "till.db", tenant="acme", name="till-1") as till:
+        async with till.edit() as docs:
+            docs.inventory.add_product("tea")
+        assert till.status().unsynced == 1
+    async with OfflinePeer.open(tmp_path / "till.db", tenant="acme", name="till-1") as till:
+        assert till.status().unsynced == 1
+        async with till.edit() as docs:
+            docs.inventory.add_location("shop")
+        assert till.status().unsynced == 2
+
+
+async def test_P4_one_damaged_document_is_named_and_the_others_can_be_used(tmp_path: Path) -> None:
+    path = tmp_path / "till.db"
+    async with OfflinePeer.open(path, tenant="acme", name="till-1") as till, till.edit(period="2026-10") as docs:
+        docs.inventory.add_product("tea")
+        docs.inventory.add_location("shop")
+        docs.inventory.receive("tea", 3, at="shop")
+    with sqlite3.connect(path) as connection:
+        connection.execute(
+            "UPDATE records SET payload = zeroblob(20) WHERE document ="
+            " (SELECT id FROM heads WHERE name = 'inventory/2026-10')"
+        )
+    connection.close()
+    async with OfflinePeer.open(path, tenant="acme", name="till-1") as till:
+        (damage,) = till.status().damaged
+        assert "inventory/2026-10" in damage
+        async with till.edit(period="2026-11") as docs:
+            docs.inventory.receive("tea", 1, at="shop")
+        with pytest.raises(StoreCorrupted):
+            async with till.edit(period="2026-10") as docs:
+                docs.inventory.receive("tea", 1, at="shop")
