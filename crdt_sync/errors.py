@@ -29,6 +29,7 @@
     |  |- AlreadyExists |- InvalidValue |- WrongKind |- SchemaTooNew
     |  |- VersionMismatch            a write on the grounds of a version that is not the latest any more
     |  |- UnknownSibling             a resolution chose a value that does not stand in this conflict
+    |  |- InsufficientRights |- NotTheHolder |- HoldEnded |- PeriodsMissing
     |- ReplicaBroken                 native CRDT code failed: rebuild the replica from its log (retryable)
     |- NotSynced                     a peer could not bring its edits to the relay in the time given (retryable)
 """
@@ -269,6 +270,46 @@ class UnknownSibling(DocumentError):
     def __init__(self, key: str, tip: str) -> None:
         super().__init__(f"{tip!r} is none of the values of {key} that stand against each other")
         self.key, self.tip = key, tip
+
+
+class InsufficientRights(DocumentError):
+    """This replica may take fewer units than it wanted to. Another one, or the relay, may hand rights over."""
+
+    code = "insufficient-rights"
+
+    def __init__(self, have: int, want: int) -> None:
+        super().__init__(f"this replica has rights to {have}, and wanted to take {want}")
+        self.have, self.want = have, want
+
+
+class NotTheHolder(DocumentError):
+    """A hold is ended by the replica that made it, and by nobody else."""
+
+    code = "not-the-holder"
+
+    def __init__(self, hold: str, holder: str) -> None:
+        super().__init__(f"hold {hold} belongs to {holder!r}, which alone can end it")
+        self.hold, self.holder = hold, holder
+
+
+class HoldEnded(DocumentError):
+    """The hold was confirmed, released or expired before, in another way than it is to be ended now."""
+
+    code = "hold-ended"
+
+    def __init__(self, hold: str, state: str) -> None:
+        super().__init__(f"hold {hold} is {state} already")
+        self.hold, self.state = hold, state
+
+
+class PeriodsMissing(DocumentError):
+    """Rights are known only from all movements, and the documents of some periods are not open here."""
+
+    code = "periods-missing"
+
+    def __init__(self, periods: list[str]) -> None:
+        super().__init__(f"rights need the movements of {', '.join(periods)}, too: open them first")
+        self.periods = periods
 
 
 class ReplicaBroken(SyncError):

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from crdt_sync.documents.movements import ADJUST, COUNT, GIVE, HOLD, RECEIVE, SALE, SHIP, Row
 from crdt_sync.documents.roots import Value
+from crdt_sync.errors import InvalidValue
 
 ESCROW = "escrow"
 """The attribute of a product, or else of a location, that says whether its stock is under escrow."""
@@ -70,9 +71,17 @@ def rights_effects(row: Row) -> Iterator[tuple[str, int]]:
         yield to, units
 
 
-def read_policy(of_product: Value, of_location: Value) -> Policy:
-    """The policy of a cell: the product's attribute where it has one, else the location's, else no escrow.
-
-    Raises :class:`ValueError` for a value that is none."""
+def read_policy(of_product: Value, of_location: Value) -> Policy | None:
+    """The policy of a cell: the product's attribute where it has one, else the location's, else no escrow; None when
+    the attribute is no policy."""
     chosen = of_location if of_product is None else of_product
-    return Policy.OFF if chosen is None else Policy(str(chosen))
+    if chosen is None:
+        return Policy.OFF
+    return next((policy for policy in Policy if policy == chosen), None)
+
+
+def check_policy(field: str, value: Value) -> Value:
+    """Return an attribute's value unchanged. Raises :class:`InvalidValue` for an ``escrow`` that is no policy."""
+    if field == ESCROW and read_policy(value, None) is None:
+        raise InvalidValue(f"{field}: {value!r} is none of {', '.join(Policy)}")
+    return value
