@@ -33,10 +33,13 @@ class Pen:
         self.generation = generation
         self._period = period
         self._stamp: int | None = None
+        self._is_writable = False
 
     def check_writable(self) -> None:
         """Raise :class:`SchemaTooNew` or :class:`PeriodClosed` when nothing must be written here (any more)."""
-        check_writable(self.roots)
+        if not self._is_writable:
+            check_writable(self.roots)
+            self._is_writable = True
 
     def check_time(self, at_ms: object) -> int:
         """Return a time at which something can have been measured, in Unix milliseconds.

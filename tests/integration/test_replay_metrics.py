@@ -1,0 +1,85 @@
+"""The replays of metrics on real data: peers with files, a relay in a process, and sums that must come out."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from server.replay.campaigns import campaign_geo_weekly, replay_campaigns
+from server.replay.engagement import replay_engagement, tweet_engagement
+from server.replay.mentions import nab_tweet_mentions, replay_mentions
+from server.replay.metric_replay import MetricOptions, MetricReport
+from server.replay.relay_process import ROOT
+
+FILES = "nab_tweet_mentions.csv.gz", "tweet_engagement.csv.gz", "campaign_geo_weekly.csv.gz"
+
+
+def find_data(name: str) -> Path:
+    folder = Path(os.environ.get("CRDT_SYNC_DATA", ROOT.parent / "shared" / "data"))
+    if not (folder / name).is_file():
+        pytest.skip(f"no data: put {name} into ../shared/data or name its folder in CRDT_SYNC_DATA")
+    return folder
+
+
+async def test_ten_collectors_with_duplicated_and_late_samples_agree_with_the_file(tmp_path: Path) -> None:
+    report = await replay_mentions(MetricOptions(find_data(FILES[0]), tmp_path, limit=4_000))
+    assert report.differences == []
+    figures = report.figures
+    assert int(figures["samples collected"]) > 4_000
+    assert int(figures["late samples"]) > 0
+    assert int(figures["chunks let go"]) > 0
+    assert figures["totals compared"] == 10
+
+
+async def test_posts_that_two_collectors_looked_up_count_once(tmp_path: Path) -> None:
+    report = await replay_engagement(MetricOptions(find_data(FILES[1]), tmp_path, limit=600))
+    assert report.differences == []
+    assert report.figures["posts looked up"] == 800
+    assert report.figures["posts compared"] == 600
+
+
+async def test_roi_by_channel_and_region_equals_the_plain_computation(tmp_path: Path) -> None:
+    report = await replay_campaigns(MetricOptions(find_data(FILES[2]), tmp_path, limit=1_000))
+    assert report.differences == []
+    assert report.figures["channels and regions compared"] == 205
+
+
+def test_the_command_prints_its_figures_and_ends_with_0_when_all_agree(tmp_path: Path) -> None:
+    file = tmp_path / FILES[1]
+    rows = "created_at,account,status_id,replies,retweets,favorites,text_chars\n2014-08-14T16:50,a,17,5,12,96,89\n"
+    file.write_bytes(gzip.compress(rows.encode()))
+    done = invoke(tweet_engagement, "--data", str(file), "--json", str(tmp_path / "figures.json"))
+    assert done.exit_code == 0, done.output
+    assert "posts compared" in done.output
+    assert json.loads((tmp_path / "figures.json").read_text())["differences"] == []
+
+
+@pytest.mark.parametrize("command", [nab_tweet_mentions, tweet_engagement, campaign_geo_weekly])
+def test_a_file_that_is_not_there_or_has_other_columns_is_a_usage_error(
+    command: Callable[..., None], tmp_path: Path
+) -> None:
+    assert invoke(command, "--data", str(tmp_path)).exit_code == 2
+    for name in FILES:
+        (tmp_path / name).write_bytes(gzip.compress(b"a,b\n1,2\n"))
+    assert invoke(command, "--data", str(tmp_path)).exit_code == 2
+
+
+def test_a_difference_is_named_with_both_figures() -> None:
+    report = MetricReport()
+    report.compare("totals", {"AAPL": 1, "KO": 2}, {"AAPL": 1, "IBM": 3})
+    assert report.differences == ["totals, IBM: None instead of 3", "totals, KO: 2 instead of None"]
+    report.differences *= 20
+    assert "and 20 more differences" in report.render()
+
+
+def invoke(command: Callable[..., None], *arguments: str) -> Result:
+    app = typer.Typer()
+    app.command()(command)
+    return CliRunner().invoke(app, arguments)
