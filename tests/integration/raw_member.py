@@ -65,9 +65,9 @@ class RawMember:
         await self.socket.send(frame)
 
     async def join(self) -> None:
-        """Ask for everything, and wait for it."""
+        """Ask for everything, and wait for it and for the relay's own question."""
         await self.say(StateRequest({}))
-        await self.hears(lambda: any(isinstance(message, StateReply) for message in self.heard))
+        await self.hears(lambda: {StateReply, StateRequest} <= set(map(type, self.heard)))
 
     async def save(self, update: bytes) -> None:
         """Send an edit, and wait until the relay says that it is on disk."""
