@@ -35,7 +35,7 @@ PREFIX = "CRDT_SYNC_"
 CONFIG_VARIABLE = PREFIX + "CONFIG"
 # The project's own variables that are no settings of the relay: where the file is, where real test data is.
 FOREIGN_VARIABLES = frozenset(
-    {CONFIG_VARIABLE, *(PREFIX + name for name in ("DATA", "HISTORIES", "MUTANTS", "SEEDS", "TOKEN"))}
+    {CONFIG_VARIABLE, *(PREFIX + name for name in ("DATA", "ESCROW_OPS", "HISTORIES", "MUTANTS", "SEEDS", "TOKEN"))}
 )
 
 

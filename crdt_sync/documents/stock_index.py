@@ -241,8 +241,12 @@ class StockIndex:
         for mid in book.mids:
             row = self._rows[mid]
             kind, delta = row[0], EFFECT[row[0]] * int(row[3])
+            stamp = int(row[5])
+            if kind == ARRIVE:
+                # Booked in twice, the goods were there from the first booking on, also where the second one counts.
+                stamp = min(int(arrival[5]) for arrival in self._referring[row[6], True].values())
             if kind != COUNT or mid in path:
-                yield Step(int(row[5]), mid, delta)
+                yield Step(stamp, mid, delta)
 
     def _void_ends(self) -> Iterator[Fault]:
         for (subject, is_shipment), rows in self._referring.items():
