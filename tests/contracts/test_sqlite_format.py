@@ -116,9 +116,7 @@ async def test_a_migration_that_fails_leaves_the_format_before_it(path: Path) ->
     write_version_1(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         with pytest.raises(sqlite3.OperationalError):
-            migrate(
-                connection, Seal(IDENTITY), version=1, name=path.name, steps=(*STEPS, add_a_table, fail_halfway)
-            )
+            migrate(connection, Seal(IDENTITY), version=1, name=path.name, steps=(*STEPS, add_a_table, fail_halfway))
         assert not connection.in_transaction
     assert tables(path) == ({"meta", "heads", "records", "snapshots", "added"}, "2")
 
