@@ -59,3 +59,30 @@ def test_a_writer_that_starts_anew_under_a_new_name_goes_on_counting(steps: list
             docs.metrics.count("sales", "till", by=step)
     with Replica(metrics=metrics).edit() as docs:
         assert docs.metrics.counter("sales", "till") == sum(steps)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), NUMBERS, st.integers(-25_000, 25_000), st.booleans()), max_size=12),
+    st.permutations(range(3)),
+)
+def test_I12_a_writers_stamps_rise_and_every_reader_picks_the_same_slot(acts: list[tuple], order: list[int]) -> None:
+    """Whatever the clocks say, within the 60 s in which stamps are adopted; ties go to the greater writer."""
+    writers = [Replica(f"w{number}") for number in range(3)]
+    slots: dict[str, tuple[int, str, float]] = {}
+    for one, number, skew_ms, pulls in acts:
+        writer = writers[one]
+        if pulls:
+            writer.pull(writers[(one + 1) % 3])
+        writer.now_ms = lambda skew_ms=skew_ms: NOW_MS + skew_ms
+        with writer.edit() as docs:
+            docs.metrics.set_gauge("m", "e", number)
+            assert docs.metrics.gauge("m", "e") == number
+        stamp = writer.clock.latest
+        assert stamp > slots.get(writer.rid, (0, "", 0))[0]
+        slots[writer.rid] = stamp, writer.rid, number
+    for sequence in (order, order[::-1]):
+        reader = Replica("reader", metrics=DocRoots())
+        for number in sequence:
+            reader.pull(writers[number])
+        with reader.edit() as docs:
+            assert docs.metrics.gauge("m", "e") == (max(slots.values())[2] if slots else None)
