@@ -124,10 +124,15 @@ class LocalDocument:
         Where they met a write of ours, what lost goes into the vault in the same commit; that edit is returned, for
         the relay to hear of."""
         records = [Record(update, "", at_ms) for update in fresh]
-        if self._debt.is_due and (missing := self._debt.writes()):
+        if not self._debt.is_due:
+            await self._debt.note()
+            await self._append(records)
+            return None
+        if missing := self._debt.writes():
             return await self._put(missing, at_ms, records)
-        await self._debt.note()
+        # The relay, or the other party, has noted it already.
         await self._append(records)
+        await self._debt.settle()
         return None
 
     async def note(self, name: str, value: int) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import struct as binary
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from crdt_sync.protocol.wire import uint
+from crdt_sync.protocol.wire import text, uint
 from crdt_sync.updates.pieces import EMPTY_UPDATE, Piece, Span
 from crdt_sync.updates.ranges import Range, Ranges
-from crdt_sync.values import ClientId
+from crdt_sync.values import ClientId, Clock
 
 
 def write_update(sections: Iterable[tuple[Span, bytes]], deletes: Mapping[ClientId, Iterable[Range]]) -> bytes:
@@ -106,3 +108,30 @@ def _spans_of_sections(spans: Sequence[Span]) -> Sequence[Span]:
         placed.append(span._replace(start=pos, end=pos + length))
         pos += length
     return placed
+
+
+def write_entries(client: ClientId, clock: Clock, root: str, entries: Mapping[str, Any]) -> bytes:
+    """An update that sets keys of a root map which nobody has written, without a document; one element an entry.
+
+    Such an entry depends on nothing. Values are null, true, false, numbers, text, and lists of these."""
+    parts = [uint(1), uint(len(entries)), uint(client), uint(clock)]
+    for key, value in entries.items():
+        # An element of kind "any" that has no neighbours, so that its parent and its key are named.
+        parts += (b"\x28\x01", text(root), text(key), b"\x01", _any(value))
+    return b"".join([*parts, uint(0)])
+
+
+def _any(value: Any) -> bytes:
+    match value:
+        case None:
+            return b"\x7e"
+        case bool():
+            return b"\x78" if value else b"\x79"
+        case int() | float():
+            return b"\x7b" + binary.pack(">d", value)
+        case str():
+            return b"\x77" + text(value)
+        case list():
+            return b"\x75" + uint(len(value)) + b"".join(map(_any, value))
+        case _:
+            raise TypeError(f"{type(value).__name__} is no value that the relay writes")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,9 +12,10 @@ from functools import partial
 import structlog
 
 from crdt_sync.errors import RoomClosing, StoreError
-from crdt_sync.values import RoomId
+from crdt_sync.values import ClientId, RoomId
 from server.rooms.history import History
 from server.rooms.host import Host, HostParts
+from server.rooms.keeper import Keeper, keeps
 from server.rooms.member import Member
 from server.rooms.room import Room
 from server.storage.tenants import Tenants
@@ -22,6 +24,8 @@ log = structlog.get_logger(__name__)
 
 LOAD_IN_THREAD_RECORDS = 500
 """A longer tail than this is judged beside the event loop: 10 µs a record add up."""
+LOAD_IN_THREAD_BYTES = 64 << 10
+"""A snapshot that is larger is read beside the event loop, too, where the relay follows what is in it."""
 
 
 class Rooms:
@@ -82,11 +86,17 @@ class Rooms:
             state, through, ledger = snapshot.state, snapshot.through, snapshot.ledger
         tail = [record.update for record in loaded.tail]
 
-        def rebuild() -> History:
-            return History.load(state, through, ledger, tail, self._parts.limits, document=str(room_id))
+        def rebuild() -> Room:
+            limits = self._parts.limits
+            history = History.load(state, through, ledger, tail, limits, document=str(room_id))
+            if not keeps(room_id.document):
+                return Room(history, limits)
+            updates = [state, *tail] if state else tail
+            return Room(history, limits, Keeper.load(_fresh_client(history), updates, limits))
 
-        history = await asyncio.to_thread(rebuild) if len(tail) > LOAD_IN_THREAD_RECORDS else rebuild()
-        return Host(room_id, Room(history, self._parts.limits), update_log, self._parts)
+        is_long = len(tail) > LOAD_IN_THREAD_RECORDS or len(state) > LOAD_IN_THREAD_BYTES
+        room = await asyncio.to_thread(rebuild) if is_long else rebuild()
+        return Host(room_id, room, update_log, self._parts)
 
     async def _run(self, host: Host) -> None:
         self._parts.meters.rooms.inc()
@@ -135,6 +145,13 @@ class Rooms:
                 task.result().close(RoomClosing("the relay is stopping"))
         if self._running:
             await asyncio.wait(list(self._running.values()))
+
+
+def _fresh_client(history: History) -> ClientId:
+    """An id to write under, as a document draws one; at 53 bits nobody draws it twice, but what is there is checked."""
+    while (client := secrets.randbits(53)) in history.ledger.clocks:
+        pass
+    return client
 
 
 def _is_open(task: asyncio.Task[Host]) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from crdt_sync.errors import LimitExceeded, ProtocolError, SyncError
+from crdt_sync.errors import LimitExceeded, OutOfTurn, ProtocolError, SyncError
 from crdt_sync.limits import Limits
 from crdt_sync.protocol.messages import (
     Ack,
@@ -23,10 +23,11 @@ from crdt_sync.protocol.messages import (
     StateReply,
     StateRequest,
 )
-from crdt_sync.updates.decode import DecodedUpdate
-from crdt_sync.updates.gate import judge
+from crdt_sync.updates.decode import DecodedUpdate, decode_update
+from crdt_sync.updates.gate import Verdict, judge
 from crdt_sync.updates.pieces import EMPTY_UPDATE, Piece
 from server.rooms.history import History
+from server.rooms.keeper import AUTHOR, Keeper
 from server.rooms.presence import Roster
 
 MemberId: TypeAlias = int
@@ -141,8 +142,10 @@ class _Member:
 class Room:
     """One document's members and history. :meth:`absorb` is the only place where it decides."""
 
-    def __init__(self, history: History, limits: Limits) -> None:
+    def __init__(self, history: History, limits: Limits, keeper: Keeper | None = None) -> None:
+        """``keeper`` writes down what lost, in documents where that matters."""
         self._history = history
+        self._keeper = keeper
         self._limits = limits
         self._members: dict[MemberId, _Member] = {}
         self._roster = Roster(limits)
@@ -219,8 +222,12 @@ class Room:
             # Not asked for what is missing either: it may not bring that.
             self._deny(said.member, member, turn)
             return
+        if whole_state and verdict.gap and not member.wants_echo:
+            # A page may hold what it can't use yet; a peer of ours never does, and would take the ack for all of it.
+            raise OutOfTurn("a peer's whole state builds on something that is not in it")
         if verdict.fresh is not None:
             self._keep(verdict.fresh, said, member, turn, is_whole=not verdict.gap)
+            self._keep_lost(said.update, verdict, turn)
         if verdict.gap and not whole_state:
             turn.gaps += 1
             if not member.owes_state:
@@ -247,6 +254,20 @@ class Room:
         if is_whole:
             # An echo says that all of it is on disk, which is not so where something was not ready.
             self._echo(said, member, turn)
+
+    def _keep_lost(self, update: DecodedUpdate, verdict: Verdict, turn: Turn) -> None:
+        """Add what the relay itself has to write about an update, in the same turn."""
+        if self._keeper is None:
+            return
+        # What we write is bound by what was written, not by what one member may send.
+        stored = self._limits.for_stored()
+        for raw in self._keeper.note(update, verdict):
+            own = decode_update(raw, stored)
+            judged = judge(own, self._history.ledger, stored)
+            assert judged.fresh is not None, "an entry under a fresh client id is new"
+            self._keeper.note(own, judged)
+            turn.kept.append(Kept(raw, AUTHOR))
+            turn.deliveries.append(Broadcast(NewUpdate(raw), self._history.add(judged.fresh), None))
 
     def _echo(self, said: Said, member: _Member, turn: Turn) -> None:
         assert said.update is not None
