@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from crdt_sync.documents.gauges import Series
-from crdt_sync.documents.keys import join, parse_base36, split, to_base36
+from crdt_sync.documents.keys import KEY_BYTES_MAX, join, parse_base36, split, to_base36
 from crdt_sync.documents.pen import Pen
 from crdt_sync.documents.roots import RootsView
 from crdt_sync.documents.schema import HISTOGRAMS, REGISTERS, Fault
@@ -112,7 +112,11 @@ def _slots(view: RootsView, root: str, prefix: str, decode: Callable[[bytes], _S
 
 def _names(key: str, parts: int) -> tuple[str, ...] | None:
     names = split(key, parts)
-    if names is None or (parts == _HISTOGRAM_PARTS and parse_base36(key.rpartition("/")[2]) is None):
+    if (
+        names is None
+        or len(key) > KEY_BYTES_MAX
+        or (parts == _HISTOGRAM_PARTS and parse_base36(key.rpartition("/")[2]) is None)
+    ):
         return None
     return names
 

@@ -16,7 +16,7 @@ from crdt_sync.documents.rolling import Rollup, rollup_faults
 from crdt_sync.documents.roots import Roots, RootsView
 from crdt_sync.documents.schema import COUNTERS, GAUGES, INT_MAX, SAMPLES, Fault, meta_faults, whole
 from crdt_sync.documents.series import TimeSeries, Tracker
-from crdt_sync.documents.tracks import Sample, find_tracks, read_tracks, sample_faults, series_prefix, union
+from crdt_sync.documents.tracks import Sample, find_tracks, read_tracks, sample_faults, series_prefix, spelled, union
 from crdt_sync.errors import QuantityOutOfRange, WrongKind
 
 
@@ -166,7 +166,12 @@ class MetricsDocument:
         ]
         sketches = [*read_histograms(self._roots)[1], *read_registers(self._roots)[1]]
         counters = read_counters(self._roots.entries(COUNTERS))
-        samples = [*sample_faults(self._roots, now_ms), *rollup_faults(self._roots)]
+        # The classic double count: a total that several observers state is counted up by somebody else.
+        mixed = [
+            Fault(COUNTERS, spelled(series), "is counted, and stated as a gauge, too")
+            for series in counters.totals.keys() & gauges.latest.keys()
+        ]
+        samples = [*mixed, *sample_faults(self._roots, now_ms), *rollup_faults(self._roots)]
         return sorted({*meta_faults(self._roots), *gauges.faults, *counters.faults, *ahead, *sketches, *samples})
 
     def _read_gauges(self) -> GaugeFold:

@@ -13,10 +13,10 @@ from crdt_sync.documents.chunks import Columns
 from crdt_sync.documents.counters import read_counters
 from crdt_sync.documents.distributions import read_histograms, read_registers
 from crdt_sync.documents.gauges import Series, read_gauges
-from crdt_sync.documents.keys import comp, join
+from crdt_sync.documents.keys import comp
 from crdt_sync.documents.names import check_period
 from crdt_sync.documents.rolling import series_totals
-from crdt_sync.documents.rollups import Row, Total, check_width, join_totals, read_rows, row_key, row_value
+from crdt_sync.documents.rollups import Row, Total, bucket_part, check_width, join_totals, read_rows, row_value
 from crdt_sync.documents.roots import Roots, RootsView, Value
 from crdt_sync.documents.schema import (
     COUNTERS,
@@ -30,7 +30,7 @@ from crdt_sync.documents.schema import (
     SAMPLES,
     check_writable,
 )
-from crdt_sync.documents.tracks import find_tracks, read_tracks, series_prefix, union_scaled
+from crdt_sync.documents.tracks import find_tracks, read_tracks, spelled, union_scaled
 from crdt_sync.errors import InvalidValue
 
 TOO_LATE = "too_late"
@@ -91,15 +91,16 @@ def rejections(view: RootsView) -> dict[tuple[str, str], str]:
     return found
 
 
+# A fold adds a period to keys that were checked when they were written, so it is not checked again for their length.
 def _slots(closed: RootsView, part: str) -> Iterator[tuple[str, str, Value]]:
     for series, (stamp, _, number) in read_gauges(closed.entries(GAUGES)).latest.items():
-        yield GAUGES, join(series_prefix(series), part), [stamp, number]
+        yield GAUGES, f"{spelled(series)}/{part}", [stamp, number]
     for series, count in read_counters(closed.entries(COUNTERS)).totals.items():
-        yield COUNTERS, join(series_prefix(series), part, "0"), count
+        yield COUNTERS, f"{spelled(series)}/{part}/0", count
     for series, histogram in read_histograms(closed)[0].items():
-        yield HISTOGRAMS, join(series_prefix(series), part, "0"), histogram.encode()
+        yield HISTOGRAMS, f"{spelled(series)}/{part}/0", histogram.encode()
     for series, registers in read_registers(closed)[0].items():
-        yield REGISTERS, join(series_prefix(series), part), registers.encode()
+        yield REGISTERS, f"{spelled(series)}/{part}", registers.encode()
 
 
 def _rows(closed: RootsView, part: str, width_s: int, folded: set[Series]) -> Iterator[tuple[str, str, Value]]:
@@ -113,7 +114,8 @@ def _rows(closed: RootsView, part: str, width_s: int, folded: set[Series]) -> It
             totals = _union_totals(chunks, width_s)
         for number, total in totals.items():
             # Every bucket of a fold is complete, so one number for "all of it" does.
-            yield ROLLUPS, row_key(series, width_s, number, part, FOLDER), row_value(Row(1, total))
+            key = f"{spelled(series)}/{bucket_part(width_s, number)}/{part}/{FOLDER}"
+            yield ROLLUPS, key, row_value(Row(1, total))
 
 
 def _union_totals(chunks: dict[str, dict[int, Columns | None]], width_s: int) -> dict[int, Total]:

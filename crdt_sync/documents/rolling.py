@@ -12,7 +12,15 @@ from crdt_sync.documents.pen import Pen
 from crdt_sync.documents.rollups import Bucket, Rows, Total
 from crdt_sync.documents.roots import RootsView
 from crdt_sync.documents.schema import INT_MAX, ROLLUPS, SAMPLES, Fault
-from crdt_sync.documents.tracks import bytes_at, find_tracks, read_series, read_tracks, series_prefix, tracks_of
+from crdt_sync.documents.tracks import (
+    bytes_at,
+    find_tracks,
+    read_series,
+    read_tracks,
+    series_prefix,
+    spelled,
+    tracks_of,
+)
 from crdt_sync.errors import InvalidValue
 
 
@@ -114,7 +122,9 @@ def rollup_faults(view: RootsView) -> list[Fault]:
             last = max(tracks.get(series, {}).get(writer, {}), default=INT_MAX)
             faults += [
                 Fault(
-                    ROLLUPS, rollups.row_key(series, width_s, number, writer, "*"), "covers chunks that are not there"
+                    ROLLUPS,
+                    f"{spelled(series)}/{rollups.bucket_part(width_s, number)}/{writer}/*",
+                    "covers chunks that are not there",
                 )
                 for width_s, of_width in rows.items()
                 for number, row in of_width.items()

@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 from crdt_sync.documents.chunks import DECIMALS_MAX
 from crdt_sync.documents.gauges import Series
-from crdt_sync.documents.keys import join, parse_base36, to_base36, uncomp
+from crdt_sync.documents.keys import KEY_BYTES_MAX, join, parse_base36, to_base36, uncomp
 from crdt_sync.documents.roots import Value
 from crdt_sync.documents.schema import INT_MAX, ROLLUPS, Fault, whole
 from crdt_sync.documents.tracks import Chunks, series_prefix, unscale
@@ -105,9 +105,12 @@ def check_width(width_s: object) -> int:
 
 def row_key(series: Series, width_s: int, number: int, writer: str, roller: str) -> str:
     """``{metric}/{entity}/{width}.{number}/{writer}/{roller}``, the names of both writers as keys hold them."""
+    return join(series_prefix(series), bucket_part(width_s, number), writer, roller)
+
+
+def bucket_part(width_s: int, number: int) -> str:
     sign = "-" if number < 0 else ""
-    bucket = f"{to_base36(width_s)}.{sign}{to_base36(abs(number))}"
-    return join(series_prefix(series), bucket, writer, roller)
+    return f"{to_base36(width_s)}.{sign}{to_base36(abs(number))}"
 
 
 def row_value(row: Row) -> list[Value]:
@@ -243,7 +246,7 @@ def _parse_key(key: str) -> tuple[Series, int, int, str] | None:
     width_s, index = parse_base36(width), parse_base36(number.removeprefix("-"))
     if metric is None or entity is None or writer is None or roller is None:
         return None
-    if not width_s or index is None or not dot or number == "-0":
+    if not width_s or index is None or not dot or number == "-0" or len(key) > KEY_BYTES_MAX:
         return None
     return (metric, entity), width_s, -index if number.startswith("-") else index, parts[3]
 

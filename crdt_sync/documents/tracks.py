@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 from crdt_sync.documents.chunks import CLEARED, Columns, decode_chunk
 from crdt_sync.documents.clock import is_ahead
 from crdt_sync.documents.gauges import Series
-from crdt_sync.documents.keys import check_name, comp, join, parse_base36, to_base36, uncomp
+from crdt_sync.documents.keys import KEY_BYTES_MAX, check_name, comp, join, parse_base36, to_base36, uncomp
 from crdt_sync.documents.roots import RootsView
 from crdt_sync.documents.schema import SAMPLES, Fault
 from crdt_sync.errors import InvalidValue
@@ -22,7 +22,7 @@ Chunks: TypeAlias = Mapping[int, Columns | None]
 """One writer's chunks by number; None where one was cleared after it had been rolled up."""
 
 _PARTS = 4
-_FAULT = "is no key of the form {metric}/{entity}/{writer}/{number}"
+_FAULT = f"is no key of the form {{metric}}/{{entity}}/{{writer}}/{{number}} within {KEY_BYTES_MAX} bytes"
 
 
 class Sample(NamedTuple):
@@ -49,6 +49,11 @@ def series_prefix(series: Series) -> str:
     return join(comp(check_name("metric", metric)), comp(check_name("entity", entity)))
 
 
+def spelled(series: Series) -> str:
+    """The same of names that were read from keys, however long a foreign writer made them."""
+    return "/".join(map(comp, series))
+
+
 def chunk_key(series: Series, writer: str, number: int) -> str:
     """Raises :class:`InvalidName`. ``writer`` as keys hold it."""
     return join(series_prefix(series), writer, to_base36(number))
@@ -63,7 +68,7 @@ def find_tracks(keys: Iterable[str]) -> tuple[dict[Series, dict[str, dict[int, s
         number = parse_base36(parts[-1])
         texts = [uncomp(part) for part in parts[:-1]]
         metric, entity, writer = texts if len(parts) == _PARTS else (None, None, None)
-        if metric is None or entity is None or writer is None or not number:
+        if metric is None or entity is None or writer is None or not number or len(key) > KEY_BYTES_MAX:
             faults.append(Fault(SAMPLES, key, _FAULT))
         else:
             found.setdefault((metric, entity), {}).setdefault(parts[2], {})[number] = key

@@ -33,8 +33,9 @@ def test_every_order_of_syncs_gives_the_same_numbers(acts: list[tuple], order: l
         writers[writer].now_ms = lambda skew_ms=skew_ms: NOW_MS + skew_ms
         with writers[writer].edit() as docs:
             if kind == "count":
-                docs.metrics.count(*other, by=number)
-                counted[other] += number
+                metric, entity = other
+                docs.metrics.count(f"{metric} counted", entity, by=number)
+                counted[f"{metric} counted", entity] += number
             else:
                 docs.metrics.set_gauge(*other, number)
                 # What a writer has just stated, it also reads, unless it can see a stamp from the far future.

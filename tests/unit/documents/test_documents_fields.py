@@ -155,6 +155,10 @@ def test_an_observed_total_is_never_added_up_and_never_mixed_with_a_count() -> N
         docs.metrics.count("sales", "till")
         with pytest.raises(WrongKind):
             docs.metrics.observe("sales", "till", 1)
+        # What the other one could not see when it counted is reported.
+        assert docs.metrics.faults() == []
+        docs.metrics.count("likes", "tweet")
+        assert [fault.key for fault in docs.metrics.faults()] == ["likes/tweet"]
         for bad in (-1, 1.5, True, float("nan")):
             with pytest.raises(QuantityOutOfRange):
                 docs.metrics.observe("likes", "tweet", bad)  # type: ignore[arg-type]

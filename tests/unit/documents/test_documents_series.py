@@ -11,6 +11,7 @@ from crdt_sync.documents.metrics import MetricsDocument
 from crdt_sync.documents.names import period_of
 from crdt_sync.documents.retention import TOO_LATE, reject_late
 from crdt_sync.documents.roots import Value
+from crdt_sync.documents.sketches import Histogram, Registers
 from crdt_sync.errors import AlreadyExists, InvalidName, InvalidValue, PeriodClosed, SchemaTooNew
 from tests.unit.documents.replicas import NOW_MS, DocRoots, Replica
 from tests.unit.documents.test_documents_over_replicas import Till
@@ -263,6 +264,10 @@ def test_what_a_foreign_page_wrote_wrong_is_skipped_and_reported() -> None:
         ("r", "mentions/AAPL/2s0.3/w/x", [1, 1, "x", 1, 1, 1, 1]),
         ("r", "mentions/AAPL/2s0.4/w/x", "row"),
         ("r", "mentions/AAPL/2s0.5/w/x", [99, 1, 1, 1, 1, 1, 1]),
+        ("s", f"{'m' * 250}/e/w/1", good),
+        ("r", f"{'m' * 250}/e/2s0.1/w/x", [1, 1, 1, 1, 1, 1, 1]),
+        ("h", f"{'m' * 250}/e/w/0", Histogram().encode()),
+        ("d", f"{'m' * 250}/e/w", Registers().encode()),
         ("h", "m/e/w", b""),
         ("h", "m/e/w/0", b"\x01\x01"),
         ("h", "m/e/w/1", [1]),
@@ -281,6 +286,9 @@ def test_what_a_foreign_page_wrote_wrong_is_skipped_and_reported() -> None:
         faults = {(fault.root, fault.key) for fault in metrics.faults()}
         with pytest.raises(InvalidValue, match="overwritten"):
             metrics.distinct("m", "e").record("x")
+    replica.metrics.put("meta", "closed", 1)
+    with Replica("f").edit() as docs:
+        assert docs.metrics.fold(replica.metrics, "2026-11-20", width_s=3600) > 0
     reported = {(root, key) for root, key, _ in garbage} - {("r", "mentions/AAPL/2s0.5/w/x")}
     assert faults == reported | {("r", "mentions/AAPL/2s0.5/w/*")}
 
