@@ -8,9 +8,11 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from crdt_sync.documents.chunks import encode_chunk
 from crdt_sync.documents.metrics import MetricsDocument
 from crdt_sync.documents.rollups import Bucket, Row, Total, join_totals, read_rows, row_key, row_value
 from crdt_sync.errors import InvalidValue
+from tests.laws import test_documents_series as series_laws
 from tests.unit.documents.replicas import NOW_MS, DocRoots, Replica
 
 SERIES = "m", "e"
@@ -152,3 +154,47 @@ def test_a_row_comes_back_from_its_entry(total: Total, upto: int, width_s: int, 
     fold = read_rows(roots.entries("r"))
     assert fold.rows == {("м/1", "e"): {"w%201": {width_s: {number: Row(upto, total)}}}}
     assert fold.faults == []
+
+
+CHUNK_BYTES = series_laws.SAMPLES.map(lambda samples: encode_chunk(samples[:3]))
+ROW_VALUES = st.lists(st.integers(-3, 9) | st.text("-0123456789", max_size=3) | st.none(), min_size=6, max_size=9)
+GARBAGE = st.lists(
+    st.tuples(
+        st.sampled_from("gchdsr"),
+        st.lists(st.sampled_from(["m", "e", "1", "2s0.1", "1.-1", "w", "0", "%", ""]), min_size=1, max_size=6).map(
+            "/".join
+        ),
+        CHUNK_BYTES | st.binary(max_size=9) | ROW_VALUES | st.none() | st.floats() | st.text(max_size=3),
+    ),
+    max_size=25,
+)
+
+
+@given(GARBAGE)
+def test_nothing_that_a_foreign_page_writes_stops_a_read(garbage: list[tuple[str, str, Any]]) -> None:
+    replica = Replica("reader")
+    for root, key, value in garbage:
+        replica.metrics.put(root, key, value)
+    with replica.edit() as docs:
+        metrics = docs.metrics
+        metrics.faults()
+        metrics.counters()
+        metrics.gauges()
+        for metric, entity in {*metrics.all_series(), SERIES}:
+            metrics.all_samples(metric)
+            metrics.series(metric, entity).samples()
+            metrics.histogram(metric, entity).read().quantile(0.5)
+            metrics.distinct(metric, entity).read().estimate()
+            for width_s in (1, 3_600):
+                _buckets_or_refused(metrics, metric, entity, width_s)
+    replica.metrics.put("meta", "closed", 1)
+    with Replica("fold").edit() as docs:
+        docs.metrics.fold(replica.metrics, "2026-11", width_s=86_400 * 36)
+
+
+def _buckets_or_refused(metrics: MetricsDocument, metric: str, entity: str, width_s: int) -> None:
+    try:
+        metrics.rollup(metric, entity, width_s=width_s).buckets()
+    except InvalidValue as error:
+        if "let go" not in str(error):
+            raise
