@@ -51,7 +51,6 @@ class Rollup:
                 keys,
                 rollups.sound_rows(rows.get(writer, {}), keys),
                 self._width_s,
-                closed=False,
             ).items()
         ]
         for key, value in fresh:

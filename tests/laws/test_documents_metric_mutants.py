@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -40,7 +40,11 @@ def union_by_arrival(by_writer: Mapping[str, Chunks], from_ms: int, to_ms: int) 
 
 
 def roll_the_open_chunk(patch: PLANT) -> None:
-    patch.setattr(rollups, "new_rows", lambda *args, closed: NEW_ROWS(*args, closed=True))
+    def new_rows(chunks: Chunks, present: Iterable[int], rows: rollups.Rows, width_s: int) -> dict[int, rollups.Row]:
+        numbers = list(present)
+        return NEW_ROWS(chunks, [*numbers, max(numbers) + 1], rows, width_s)
+
+    patch.setattr(rollups, "new_rows", new_rows)
 
 
 def count_rolled_samples_again(patch: PLANT) -> None:
