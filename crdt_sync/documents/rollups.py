@@ -191,7 +191,8 @@ def totals_of(chunks: Chunks, rows: Rows, width_s: int, *, upto: int | None = No
 def new_rows(chunks: Chunks, present: Iterable[int], rows: Rows, width_s: int) -> dict[int, Row]:
     """The rows that a roller of ``width_s`` has to write for one writer; empty when all is rolled up already.
 
-    ``present`` are the numbers of all its chunks, readable or not. Raises :class:`InvalidValue` as :func:`totals_of` does."""
+    ``present`` are the numbers of all its chunks, readable or not. Raises :class:`InvalidValue` as :func:`totals_of`
+    does."""
     numbers = set(present)
     upto = max((rolled_upto(of_width) for of_width in rows.values()), default=0)
     while chunks.get(upto + 1) is not None and upto + 2 in numbers:
