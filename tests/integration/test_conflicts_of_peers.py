@@ -1,4 +1,4 @@
-"""Two tills that price one product while offline, against a real relay: both see it, one decides, all agree."""
+"""Prices set at once, against a real relay: who was there or comes later sees it, one decides, all agree."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
+from pycrdt import Doc, Map
 
 from crdt_sync.peer import OfflinePeer
-from tests.integration.relay_process import RelayProcess
+from tests.integration.raw_member import open_raw
+from tests.integration.relay_process import RelayProcess, eventually
 
 TENANT = "conflicts"
 
@@ -58,3 +60,37 @@ async def test_offline_prices_are_a_conflict_for_all_until_one_of_them_decides(
                 assert (resolution.how, resolution.device, resolution.value) == ("local", "till-2", 500)
                 assert {sibling.value for sibling in resolution.siblings} == {475, 500}
         assert [peer.status().unsynced for peer in (one, two, office)] == [0, 0, 0]
+
+
+async def test_what_lost_between_plain_pages_is_there_after_compaction_and_a_restart_of_the_relay(
+    tmp_path: Path,
+) -> None:
+    def page(client: int, **prices: int) -> bytes:
+        doc: Doc[Map] = Doc(client_id=client)
+        attributes = doc.get("attr", type=Map)
+        with doc.transaction():
+            attributes["tea/$life"] = "active"
+            for field, price in prices.items():
+                attributes[f"tea/{field}"] = price
+        return doc.get_update()
+
+    with RelayProcess(tmp_path / "relay", free_space_bytes_min=0, compact_log_records_max=4) as relay:
+        async with open_raw(relay, "inventory/catalog") as one, open_raw(relay, "inventory/catalog") as two:
+            await one.join()
+            await two.join()
+            await one.save(page(7, price=475))
+            await two.save(page(8, price=500))
+            await one.save(page(9, weight=1))
+
+        async def compactions() -> float:
+            return await relay.meter("compactions_total")
+
+        assert await eventually(compactions, lambda count: count >= 1)
+        await relay.kill()
+        await relay.start()
+        path = tmp_path / "office.db"
+        async with OfflinePeer.open(path, tenant="acme", name="office", relay=relay.ws, token=relay.token()) as office:
+            await office.sync()
+            async with office.read() as docs:
+                (conflict,) = docs.inventory.conflicts()
+            assert {(s.client, s.value, s.is_known) for s in conflict.siblings} == {(7, 475, True), (8, 500, True)}
