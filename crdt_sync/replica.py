@@ -89,6 +89,11 @@ class Replica:
         return self._doc.client_id
 
     @property
+    def version(self) -> tuple[int, int]:
+        """Another one after every write, by whomever, and for every replica."""
+        return self.client_id, sum(self._ledger.clocks.values())
+
+    @property
     def state(self) -> StateVector:
         return self._ledger.state
 

@@ -27,6 +27,7 @@ from crdt_sync.documents.registers import (
 from crdt_sync.documents.roots import Roots, RootsView, Value
 from crdt_sync.documents.schema import ATTRIBUTES, PERIODS, Fault, meta_faults
 from crdt_sync.documents.stock import Stock
+from crdt_sync.documents.warm_stock import WarmStock
 from crdt_sync.errors import (
     AlreadyExists,
     UnknownLocation,
@@ -44,7 +45,7 @@ class InventoryDocument(Stock):
     raises a :class:`~crdt_sync.errors.DocumentError` before anything is written. Make a new one for every edit:
     that a product exists, or that a period is open, is looked up once."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  an edit's circumstances, one by one
         self,
         catalog: Roots,
         period: str,
@@ -55,8 +56,9 @@ class InventoryDocument(Stock):
         clock: HybridClock,
         now_ms: Callable[[], int],
         policy: ConflictPolicy = DEFAULT_POLICY,
+        warm: WarmStock | None = None,
     ) -> None:
-        super().__init__(catalog, period, movements, history, rid=rid, clock=clock, now_ms=now_ms)
+        super().__init__(catalog, period, movements, history, rid=rid, clock=clock, now_ms=now_ms, warm=warm)
         self._found: set[tuple[Callable[[str, str], str], str]] = set()
         self._arbitration = Arbitration(
             catalog, policy, rid=self._rid, stamp=lambda: clock.tick(now_ms()), delete=self._deletion
@@ -165,7 +167,7 @@ class InventoryDocument(Stock):
 
     def faults(self) -> list[Fault]:
         """Every entry that was skipped as unreadable, and movements stamped by a clock that runs ahead."""
-        faults = [*self._read_catalog().faults, *meta_faults(self._catalog), *self._read_all().faults]
+        faults = [*self._read_catalog().faults, *meta_faults(self._catalog), *self._stock_index().faults]
         faults += read_periods(self._catalog.entries(PERIODS))[1]
         faults += self._arbitration.faults()
         for document in self._documents.values():

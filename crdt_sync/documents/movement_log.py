@@ -14,6 +14,7 @@ from crdt_sync.documents.registers import read_periods
 from crdt_sync.documents.roots import Roots, RootsView, Value
 from crdt_sync.documents.schema import MOVEMENTS, PERIODS, Fault, check_writable
 from crdt_sync.documents.stock_index import StockIndex
+from crdt_sync.documents.warm_stock import WarmStock
 from crdt_sync.errors import InvalidName, PeriodsMissing
 
 REF_BYTES_MAX = 200
@@ -32,6 +33,7 @@ class MovementLog(ABC):
         rid: str,
         clock: HybridClock,
         now_ms: Callable[[], int],
+        warm: WarmStock | None = None,
     ) -> None:
         self._catalog = catalog
         self._period = check_period(period)
@@ -43,7 +45,7 @@ class MovementLog(ABC):
         self._next_sequence: int | None = None
         self._writable: set[int] = set()
         self._noted = False
-        self._index: StockIndex | None = None
+        self._warm = warm or WarmStock()
 
     @abstractmethod
     def _known_product(self, sku: str) -> str: ...
@@ -101,8 +103,6 @@ class MovementLog(ABC):
             self._catalog.put(PERIODS, self._period, 1)
             self._noted = True
         self._movements.put(MOVEMENTS, mid, layout)
-        if self._index is not None:
-            self._index.add({mid: layout})
         return mid
 
     def _take_sequence(self) -> int:
@@ -141,19 +141,9 @@ class MovementLog(ABC):
             if is_ahead(m.stamp, now_ms)
         ]
 
-    def _read_all(self) -> StockIndex:
-        """The index over everything that is here now."""
-        index = StockIndex()
-        for document in self._documents.values():
-            index.add(document.entries(MOVEMENTS))
-        return index
-
-    def _warm(self) -> StockIndex:
-        """The index that this edit keeps for its decisions: all that it writes itself, and of the others what was there
-        when it first asked, which is safe: what others write only raises one's own rights."""
-        if self._index is None:
-            self._index = self._read_all()
-        return self._index
+    def _stock_index(self) -> StockIndex:
+        """The index over everything that is here now, staged writes included."""
+        return self._warm.index(self._documents)
 
 
 def _check_ref(ref: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Protocol, TypeAlias
 
 from crdt_sync.errors import DocumentError
@@ -18,6 +18,11 @@ class RootsView(Protocol):
     @property
     def client_id(self) -> ClientId:
         """This replica's Yjs client id; fresh for every opened document, never stored, never reused."""
+        ...
+
+    @property
+    def version(self) -> Hashable:
+        """Another one after every write, by whomever. What was read under one version need not be read again."""
         ...
 
     def get(self, root: str, key: str) -> Value | None:
@@ -52,10 +57,17 @@ class Draft:
         self._under = under
         self._staged: dict[str, dict[str, Value]] = {}
         self._ended = False
+        # Two drafts over one state may stage as many, but different, writes.
+        self._self = object()
+        self._puts = 0
 
     @property
     def client_id(self) -> ClientId:
         return self._under.client_id
+
+    @property
+    def version(self) -> Hashable:
+        return (self._under.version, self._self, self._puts) if self._puts else self._under.version
 
     def get(self, root: str, key: str) -> Value | None:
         staged = self._staged.get(root)
@@ -77,6 +89,7 @@ class Draft:
         Raises :class:`DocumentError` once the edit has ended: the write would be lost without a word."""
         if self._ended:
             raise DocumentError("this edit has ended and takes no more writes; begin another one")
+        self._puts += 1
         self._staged.setdefault(root, {})[key] = value
 
     @property

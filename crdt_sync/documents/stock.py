@@ -119,7 +119,7 @@ class Stock(MovementLog):
         if type(counted) is not int or not 0 <= counted <= INT_MAX:
             raise QuantityOutOfRange(counted, "a stock-take finds a whole number from 0 to 2**53 - 1")
         cell = self._cell(sku, at)
-        index = self._warm()
+        index = self._stock_index()
         delta = counted - index.stock(cell) - index.held(cell)
         self._need(cell, -delta)
         if not self._clock.receive(index.latest_stamp(cell), self._now_ms()):
@@ -157,7 +157,7 @@ class Stock(MovementLog):
 
     def holds(self, state: HoldState | None = None) -> list[Hold]:
         """Every hold, or those in one state, in the order in which they were made."""
-        index = self._read_all()
+        index = self._stock_index()
         made = [m for m in self.movements() if m.kind == movements.HOLD]
         listed = [Hold(movement, *index.hold_state(movement.mid)) for movement in made]
         return [hold for hold in listed if state is None or hold.state == state]
@@ -166,7 +166,7 @@ class Stock(MovementLog):
 
     def rights(self, sku: str, at: str) -> Rights:
         """How the stock of a cell is divided among replicas."""
-        return self._read_all().rights((nfc(sku), nfc(at)))
+        return self._stock_index().rights((nfc(sku), nfc(at)))
 
     def give(self, sku: str, quantity: int, *, at: str, to: str, ref: str | None = None) -> str:
         """Hand rights of this replica over to another one, which has them as soon as it sees this movement.
@@ -190,7 +190,7 @@ class Stock(MovementLog):
         if lost == self._rid:
             raise InvalidValue(f"{lost!r} has its own rights already")
         self._check_whole()
-        seen = self._warm().rights(cell)
+        seen = self._stock_index().rights(cell)
         have = seen.unassigned if of is None else seen.of.get(lost, 0)
         if have < units:
             raise InsufficientRights(max(have, 0), units)
@@ -202,27 +202,27 @@ class Stock(MovementLog):
     def stock(self, sku: str, at: str) -> int:
         """How many of a product are at a location and not held; 0 where nothing ever moved. Folds the whole log: for
         many cells take :meth:`stock_table` once."""
-        return self._read_all().stock((nfc(sku), nfc(at)))
+        return self._stock_index().stock((nfc(sku), nfc(at)))
 
     def on_hand(self, sku: str, at: str) -> int:
         """How many of a product are at a location, those that open holds keep back included."""
-        index, cell = self._read_all(), (nfc(sku), nfc(at))
+        index, cell = self._stock_index(), (nfc(sku), nfc(at))
         return index.stock(cell) + index.held(cell)
 
     def stock_table(self) -> dict[Cell, int]:
         """Stock of every (product, location) that anything ever moved in, in one pass."""
-        return self._read_all().table()
+        return self._stock_index().table()
 
     def oversold(self) -> list[Oversell]:
         """The movements that took a cell below zero, each once, by product and location.
 
         Derived, so all that have the same movements list the same; late movements may move or dissolve one."""
-        index = self._read_all()
+        index = self._stock_index()
         return [found for cell in sorted(index.cells()) for found in index.oversold(cell)]
 
     def overdrawn(self) -> dict[tuple[str, str, str], int]:
         """Every (product, location, replica) under escrow whose rights are below zero; see :attr:`Rights.overdrawn`."""
-        index = self._read_all()
+        index = self._stock_index()
         return {
             (*cell, rid): units
             for cell in sorted(index.cells())
@@ -238,12 +238,12 @@ class Stock(MovementLog):
 
     def idle_counts(self) -> list[Movement]:
         """Stock-takes that do not count, because a later one was made without seeing them. Somebody should look."""
-        idle = set(self._read_all().idle_counts())
+        idle = set(self._stock_index().idle_counts())
         return [movement for movement in self.movements() if movement.mid in idle]
 
     def unknown_kinds(self) -> dict[str, int]:
         """Kinds of movements that this version does not count, with how many there are: written by a later one."""
-        return dict(self._read_all().unknown)
+        return dict(self._stock_index().unknown)
 
     # Inside
 
@@ -253,7 +253,7 @@ class Stock(MovementLog):
     def _rights_for(self, cell: Cell) -> int:
         self._check_whole()
         self._catch_up(cell)
-        return max(self._warm().rights_of(self._rid, cell), 0)
+        return max(self._stock_index().rights_of(self._rid, cell), 0)
 
     def _need(self, cell: Cell, units: int) -> None:
         if units > 0 and self.policy(*cell) is not Policy.OFF and (have := self._rights_for(cell)) < units:
@@ -261,7 +261,7 @@ class Stock(MovementLog):
 
     def _catch_up(self, cell: Cell) -> StockIndex:
         # What spends rights is later than what gave them, so that in the order of stamps no balance dips below zero.
-        index = self._warm()
+        index = self._stock_index()
         self._clock.receive(index.latest_stamp(cell), self._now_ms())
         return index
 

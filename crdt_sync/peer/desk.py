@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from crdt_sync.documents.arbitration import ConflictPolicy
 from crdt_sync.documents.clock import HybridClock
@@ -13,6 +13,7 @@ from crdt_sync.documents.metrics import MetricsDocument
 from crdt_sync.documents.roots import Draft
 from crdt_sync.documents.schema import ATTRIBUTES
 from crdt_sync.documents.siblings import EDITS
+from crdt_sync.documents.warm_stock import WarmStock
 from crdt_sync.peer.local_document import Edit, LocalDocument
 from crdt_sync.replica import Write
 
@@ -33,6 +34,8 @@ class Writer:
     wid: str
     clock: HybridClock
     now_ms: Callable[[], int]
+    stock: WarmStock = field(default_factory=WarmStock)
+    """What was read of the movements so far, kept over edits."""
 
 
 class Desk:
@@ -61,6 +64,7 @@ class Desk:
                 clock=writer.clock,
                 now_ms=writer.now_ms,
                 policy=ConflictPolicy(catalog.replica),
+                warm=writer.stock,
             ),
             MetricsDocument(metrics_draft, wid=writer.wid, clock=writer.clock, now_ms=writer.now_ms),
         )

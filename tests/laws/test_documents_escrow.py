@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
+from hypothesis.errors import FlakyFailure
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from crdt_sync.documents import escrow, reservations, stock_index
@@ -105,7 +106,7 @@ def test_i3_i4_rights_never_fall_below_zero_and_stock_is_what_the_ledger_says() 
 
 
 def sell_by_stock(self: Stock, cell: tuple[str, str]) -> int:
-    return self._warm().stock(cell)
+    return self._stock_index().stock(cell)
 
 
 def anybody_may_end(end: Row, hold: Row) -> bool:
@@ -138,7 +139,8 @@ MUTANTS: dict[str, list[tuple[Any, str, object]]] = {
 def test_the_law_kills_the_mutant(mutant: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for owner, name, planted in MUTANTS[mutant]:
         monkeypatch.setattr(owner, name, planted)
-    with pytest.raises(AssertionError):
+    # Client ids are drawn anew for every run, so a failing one may not fail again.
+    with pytest.raises((AssertionError, FlakyFailure)):
         run_state_machine_as_test(EscrowMachine, settings=HUNT)
 
 

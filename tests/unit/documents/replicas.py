@@ -30,6 +30,10 @@ class DocRoots:
     def client_id(self) -> int:
         return self.doc.client_id
 
+    @property
+    def version(self) -> bytes:
+        return self.client_id.to_bytes(8) + self.doc.get_state()
+
     def root(self, name: str) -> Map:
         return self.doc.get(name, type=Map)
 

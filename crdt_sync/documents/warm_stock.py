@@ -1,0 +1,51 @@
+"""The index of a tenant's movements, kept from one edit to the next by whoever owns the documents."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+
+from crdt_sync.documents.roots import RootsView
+from crdt_sync.documents.schema import MOVEMENTS
+from crdt_sync.documents.stock_index import StockIndex
+
+
+class WarmStock:
+    """Reads a document that it has read before only as far as there is something new in it.
+
+    Movements never change, so what is new is what has a new id; an edit that was given up leaves ids that are in no
+    document, and then all is read again. Not for two threads at once."""
+
+    def __init__(self) -> None:
+        self._index = StockIndex()
+        self._versions: dict[str, Hashable] = {}
+        self._keys: dict[str, frozenset[str]] = {}
+
+    def index(self, documents: Mapping[str, RootsView]) -> StockIndex:
+        """The index over these documents (by period, in order) as they are now."""
+        versions = {period: document.version for period, document in documents.items()}
+        if versions == self._versions:
+            return self._index
+        keys = {
+            period: self._keys[period]
+            if period in self._keys and versions[period] == self._versions[period]
+            else frozenset(document.keys(MOVEMENTS))
+            for period, document in documents.items()
+        }
+        if not self._add_new(documents, keys):
+            self._index = StockIndex()
+            for document in documents.values():
+                self._index.add(document.entries(MOVEMENTS))
+        self._versions, self._keys = versions, keys
+        return self._index
+
+    def _add_new(self, documents: Mapping[str, RootsView], keys: Mapping[str, frozenset[str]]) -> bool:
+        """Add what is new, or nothing, and return False, when only reading everything again gives the right sum."""
+        if list(keys) != list(self._keys) or any(not known <= keys[period] for period, known in self._keys.items()):
+            return False
+        new = {period: keys[period] - known for period, known in self._keys.items()}
+        # Of an id in two documents the earlier one counts, and here the later one may have come first.
+        if any(not mids.isdisjoint(known) for mids in new.values() if mids for known in self._keys.values()):
+            return False
+        for period, mids in new.items():
+            self._index.add({mid: documents[period].get(MOVEMENTS, mid) for mid in mids})
+        return True
