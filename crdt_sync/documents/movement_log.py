@@ -102,7 +102,7 @@ class MovementLog(ABC):
         if not self._noted:
             self._catalog.put(PERIODS, self._period, 1)
             self._noted = True
-        self._movements.put(MOVEMENTS, mid, layout)
+        self._warm.put(self._movements, self._period, mid, layout)
         return mid
 
     def _take_sequence(self) -> int:

@@ -200,8 +200,8 @@ class Stock(MovementLog):
     # Reading
 
     def stock(self, sku: str, at: str) -> int:
-        """How many of a product are at a location and not held; 0 where nothing ever moved. Folds the whole log: for
-        many cells take :meth:`stock_table` once."""
+        """How many of a product are at a location and not held; 0 where nothing ever moved. The first look reads the
+        whole log, the next ones only what is new."""
         return self._stock_index().stock((nfc(sku), nfc(at)))
 
     def on_hand(self, sku: str, at: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 
-from crdt_sync.documents.roots import RootsView
+from crdt_sync.documents.roots import Roots, RootsView, Value
 from crdt_sync.documents.schema import MOVEMENTS
 from crdt_sync.documents.stock_index import StockIndex
 
@@ -18,7 +18,7 @@ class WarmStock:
     def __init__(self) -> None:
         self._index = StockIndex()
         self._versions: dict[str, Hashable] = {}
-        self._keys: dict[str, frozenset[str]] = {}
+        self._keys: dict[str, set[str]] = {}
 
     def index(self, documents: Mapping[str, RootsView]) -> StockIndex:
         """The index over these documents (by period, in order) as they are now."""
@@ -28,7 +28,7 @@ class WarmStock:
         keys = {
             period: self._keys[period]
             if period in self._keys and versions[period] == self._versions[period]
-            else frozenset(document.keys(MOVEMENTS))
+            else set(document.keys(MOVEMENTS))
             for period, document in documents.items()
         }
         if not self._add_new(documents, keys):
@@ -38,7 +38,16 @@ class WarmStock:
         self._versions, self._keys = versions, keys
         return self._index
 
-    def _add_new(self, documents: Mapping[str, RootsView], keys: Mapping[str, frozenset[str]]) -> bool:
+    def put(self, document: Roots, period: str, mid: str, layout: Value) -> None:
+        """Write a movement under a new id into the document of a period, and keep an index that was up to date so."""
+        is_current = self._versions.get(period) == document.version
+        document.put(MOVEMENTS, mid, layout)
+        if is_current and not any(mid in keys for keys in self._keys.values()):
+            self._index.add({mid: layout})
+            self._keys[period].add(mid)
+            self._versions[period] = document.version
+
+    def _add_new(self, documents: Mapping[str, RootsView], keys: Mapping[str, set[str]]) -> bool:
         """Add what is new, or nothing, and return False, when only reading everything again gives the right sum."""
         if list(keys) != list(self._keys) or any(not known <= keys[period] for period, known in self._keys.items()):
             return False

@@ -41,7 +41,7 @@ def test_a_warm_index_equals_a_fresh_one_after_every_step_also_when_edits_are_gi
             case "put" if drafts[document].get("mv", mid) is None:
                 roots[document].put("mv", mid, row)
             case "stage" if drafts[document].get("mv", mid) is None:
-                drafts[document].put("mv", mid, row)
+                warm.put(drafts[document], f"2026-1{document}", mid, row)
             case "give up":
                 drafts[document] = Draft(roots[document])
         index, fresh = warm.index({"2026-10": drafts[0], "2026-11": drafts[1]}), StockIndex()
