@@ -66,7 +66,7 @@ class Desk:
                 policy=ConflictPolicy(catalog.replica),
                 warm=writer.stock,
             ),
-            MetricsDocument(metrics_draft, wid=writer.wid, clock=writer.clock, now_ms=writer.now_ms),
+            MetricsDocument(metrics_draft, wid=writer.wid, clock=writer.clock, now_ms=writer.now_ms, period=period),
         )
 
     def close(self) -> None:

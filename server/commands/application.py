@@ -6,11 +6,11 @@ import typer
 
 from server.commands.check_config import check_config
 from server.commands.inspect import inspect
+from server.commands.replay import WHOLE_LINE, replay
 from server.commands.rooms import rooms
 from server.commands.serve import serve
 from server.commands.token import token
 from server.commands.verify import verify
-from server.replay.command import replay
 
 application = typer.Typer(
     name="crdt-sync",
@@ -27,4 +27,4 @@ application.command("check-config")(check_config)
 application.command()(rooms)
 application.command()(inspect)
 application.command()(verify)
-application.add_typer(replay)
+application.command("replay", context_settings=dict(WHOLE_LINE))(replay)

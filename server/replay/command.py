@@ -1,4 +1,4 @@
-"""``crdt-sync replay retail``."""
+"""``crdt-sync replay retail | mentions | engagement | campaigns``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from typing import Annotated
 
 import typer
 
+from server.replay.campaigns import campaign_geo_weekly
+from server.replay.engagement import tweet_engagement
+from server.replay.mentions import nab_tweet_mentions
 from server.replay.relay_process import ROOT, ReplayFailed
 from server.replay.report import RetailReport, render
 from server.replay.retail import EMBEDDED, RetailOptions, replay_retail
@@ -21,7 +24,11 @@ EXIT_FAILED, EXIT_USAGE = 1, 2
 NODE_FOLDER = ROOT / "tests" / "interop" / "node"
 
 replay = typer.Typer(
-    name="replay", help="Send real data through peers and a relay.", no_args_is_help=True, add_completion=False
+    name="replay",
+    help="Send real data through peers and a relay.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
 )
 
 
@@ -66,6 +73,11 @@ def retail(  # noqa: PLR0913, PLR0917  the command line's options, one by one
         json_file.write_text(json.dumps(report.figures(), indent=2) + "\n", encoding="utf-8")
     if report.differences():
         raise typer.Exit(EXIT_FAILED)
+
+
+replay.command("mentions")(nab_tweet_mentions)
+replay.command("engagement")(tweet_engagement)
+replay.command("campaigns")(campaign_geo_weekly)
 
 
 def _run(options: RetailOptions) -> RetailReport:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crdt_sync.errors import ClientIdReused, LimitExceeded, MalformedUpdate, StoreCorrupted
+from crdt_sync.errors import ClientIdReused, LimitExceeded, MalformedUpdate, OutOfTurn, StoreCorrupted
 from crdt_sync.limits import DEFAULT_LIMITS
 from crdt_sync.protocol.messages import (
     Ack,
@@ -95,6 +95,18 @@ def test_P1_a_state_that_is_kept_in_part_is_not_echoed() -> None:
     turn = absorb(room, said(1, StateReply(beyond)))
     assert content(kept(turn)) == ({"shoe": 2}, "")
     assert NewUpdate(beyond) not in replies(turn, 1)
+
+
+def test_P8_a_peers_whole_state_with_a_hole_ends_its_conversation_and_is_not_acked() -> None:
+    room, writer, other = make_room(), Writer(1), Writer(2)
+    arrive(room, 1)
+    other.apply(writer.set("shirt", 1))
+    other.set("shoe", 2)
+    other.set("shirt", 5)
+    turn = absorb(room, said(1, StateReply(other.doc.get_update(writer.doc.get_state()))))
+    assert (kept(turn), replies(turn, 1)) == ([], [])
+    ((member, error),) = turn.expelled
+    assert (member, type(error)) == (1, OutOfTurn)
 
 
 def test_P8_a_gap_is_not_kept_not_acked_and_asked_for_once() -> None:
