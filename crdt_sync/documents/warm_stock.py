@@ -25,17 +25,9 @@ class WarmStock:
         versions = {period: document.version for period, document in documents.items()}
         if versions == self._versions:
             return self._index
-        keys = {
-            period: self._keys[period]
-            if period in self._keys and versions[period] == self._versions[period]
-            else set(document.keys(MOVEMENTS))
-            for period, document in documents.items()
-        }
-        if not self._add_new(documents, keys):
-            self._index = StockIndex()
-            for document in documents.values():
-                self._index.add(document.entries(MOVEMENTS))
-        self._versions, self._keys = versions, keys
+        if list(documents) != list(self._keys) or not self._add_new(documents, versions):
+            self._read_anew(documents)
+        self._versions = versions
         return self._index
 
     def put(self, document: Roots, period: str, mid: str, layout: Value) -> None:
@@ -47,14 +39,24 @@ class WarmStock:
             self._keys[period].add(mid)
             self._versions[period] = document.version
 
-    def _add_new(self, documents: Mapping[str, RootsView], keys: Mapping[str, set[str]]) -> bool:
+    def _read_anew(self, documents: Mapping[str, RootsView]) -> None:
+        self._index, self._keys = StockIndex(), {}
+        for period, document in documents.items():
+            entries = document.entries(MOVEMENTS)
+            self._index.add(entries)
+            self._keys[period] = set(entries)
+
+    def _add_new(self, documents: Mapping[str, RootsView], versions: Mapping[str, Hashable]) -> bool:
         """Add what is new, or nothing, and return False, when only reading everything again gives the right sum."""
-        if list(keys) != list(self._keys) or any(not known <= keys[period] for period, known in self._keys.items()):
+        changed = {period for period, version in versions.items() if version != self._versions[period]}
+        keys = {period: set(documents[period].keys(MOVEMENTS)) for period in changed}
+        if any(not self._keys[period] <= now for period, now in keys.items()):
             return False
-        new = {period: keys[period] - known for period, known in self._keys.items()}
+        new = {period: now - self._keys[period] for period, now in keys.items()}
         # Of an id in two documents the earlier one counts, and here the later one may have come first.
         if any(not mids.isdisjoint(known) for mids in new.values() if mids for known in self._keys.values()):
             return False
-        for period, mids in new.items():
-            self._index.add({mid: documents[period].get(MOVEMENTS, mid) for mid in mids})
+        for period in filter(new.__contains__, documents):
+            self._index.add({mid: documents[period].get(MOVEMENTS, mid) for mid in new[period]})
+            self._keys[period] = keys[period]
         return True
