@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from pycrdt import Doc, Map
 
 from crdt_sync.documents.clock import HybridClock
-from crdt_sync.documents.metrics import MetricsDocument
+from crdt_sync.documents.metrics.metrics_document import MetricsDocument
 from crdt_sync.documents.roots import Draft
 from crdt_sync.replica import Replica, Write
 

@@ -13,7 +13,7 @@ from random import Random
 from crdt_sync.documents.clock import HybridClock
 from crdt_sync.documents.inventory import InventoryDocument
 from crdt_sync.documents.roots import Draft
-from crdt_sync.documents.warm_stock import WarmStock
+from crdt_sync.documents.stock.warm_stock import WarmStock
 from crdt_sync.replica import Replica, Write
 
 MOVEMENTS, CELLS, PLACES, SESSIONS = 100_000, 1_000, 5, 200

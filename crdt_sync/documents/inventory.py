@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from crdt_sync.documents.arbitration import DEFAULT_POLICY, Arbitration, ConflictPolicy
-from crdt_sync.documents.clock import HybridClock
-from crdt_sync.documents.conflicts import Conflict, Resolution
-from crdt_sync.documents.escrow import ESCROW, Policy, check_policy, read_policy
-from crdt_sync.documents.keys import LIFE, check_name, location_key, product_key
-from crdt_sync.documents.movements import Cell
-from crdt_sync.documents.registers import (
+from crdt_sync.documents.catalog.arbitration import DEFAULT_POLICY, Arbitration, ConflictPolicy
+from crdt_sync.documents.catalog.conflicts import Conflict, Resolution
+from crdt_sync.documents.catalog.registers import (
     ACTIVE,
     Catalog,
     Moved,
@@ -24,10 +20,14 @@ from crdt_sync.documents.registers import (
     read_value,
     same,
 )
+from crdt_sync.documents.clock import HybridClock
+from crdt_sync.documents.keys import LIFE, check_name, location_key, product_key
 from crdt_sync.documents.roots import Roots, RootsView, Value
 from crdt_sync.documents.schema import ATTRIBUTES, PERIODS, Fault, meta_faults
-from crdt_sync.documents.stock import Stock
-from crdt_sync.documents.warm_stock import WarmStock
+from crdt_sync.documents.stock.escrow import ESCROW, Policy, check_policy, read_policy
+from crdt_sync.documents.stock.movements import Cell
+from crdt_sync.documents.stock.stock import Stock
+from crdt_sync.documents.stock.warm_stock import WarmStock
 from crdt_sync.errors import (
     AlreadyExists,
     UnknownLocation,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from crdt_sync.documents.roots import RootsView, Value
-from crdt_sync.errors import PeriodClosed, SchemaTooNew
+from crdt_sync.errors import PeriodClosed, QuantityOutOfRange, SchemaTooNew
 
 SCHEMA = 1
 """The layouts that this version reads and writes. A document without a ``schema`` entry is of this one."""
@@ -67,3 +67,21 @@ def stamp(value: object) -> int | None:
     """``value`` as a clock stamp, or None."""
     number = whole(value)
     return number if number is not None and number >= 0 else None
+
+
+def check_quantity(quantity: int) -> int:
+    """Return a positive quantity unchanged. Raises :class:`QuantityOutOfRange`."""
+    if check_delta(quantity) < 0:
+        raise QuantityOutOfRange(quantity, "must be positive")
+    return quantity
+
+
+def check_delta(delta: int) -> int:
+    """Return a signed quantity other than 0 unchanged. Raises :class:`QuantityOutOfRange`."""
+    if type(delta) is not int:
+        raise QuantityOutOfRange(delta, f"must be an int, not {type(delta).__name__}")
+    if abs(delta) > INT_MAX:
+        raise QuantityOutOfRange(delta, "must be within ±(2**53 - 1)")
+    if delta == 0:
+        raise QuantityOutOfRange(delta, "must not be 0")
+    return delta

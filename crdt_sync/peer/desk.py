@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from crdt_sync.documents.arbitration import ConflictPolicy
+from crdt_sync.documents.catalog.arbitration import ConflictPolicy
+from crdt_sync.documents.catalog.siblings import EDITS
 from crdt_sync.documents.clock import HybridClock
 from crdt_sync.documents.inventory import InventoryDocument
-from crdt_sync.documents.metrics import MetricsDocument
+from crdt_sync.documents.metrics.metrics_document import MetricsDocument
 from crdt_sync.documents.roots import Draft
 from crdt_sync.documents.schema import ATTRIBUTES
-from crdt_sync.documents.siblings import EDITS
-from crdt_sync.documents.warm_stock import WarmStock
+from crdt_sync.documents.stock.warm_stock import WarmStock
 from crdt_sync.peer.local_document import Edit, LocalDocument
 from crdt_sync.replica import Write
 

@@ -10,10 +10,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from crdt_sync.documents.catalog.registers import read_periods
 from crdt_sync.documents.clock import HybridClock
 from crdt_sync.documents.keys import to_base36
 from crdt_sync.documents.names import CATALOG, metrics_document, movements_document, period_of
-from crdt_sync.documents.registers import read_periods
 from crdt_sync.documents.schema import PERIODS
 from crdt_sync.errors import NotSynced, SyncError
 from crdt_sync.limits import DEFAULT_LIMITS, Limits

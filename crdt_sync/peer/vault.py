@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from crdt_sync.documents.conflicts import unvaulted
+from crdt_sync.documents.catalog.conflicts import unvaulted
+from crdt_sync.documents.catalog.siblings import VAULT
 from crdt_sync.documents.names import CATALOG
 from crdt_sync.documents.schema import ATTRIBUTES
-from crdt_sync.documents.siblings import VAULT
 from crdt_sync.replica import Replica, Write
 from crdt_sync.stores.update_log import UpdateLog
 

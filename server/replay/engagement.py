@@ -11,8 +11,8 @@ from typing import Annotated
 
 import typer
 
+from crdt_sync.documents.metrics.post_engagement import PostEngagement, PostFigures
 from crdt_sync.documents.names import period_of
-from crdt_sync.documents.post_engagement import PostEngagement, PostFigures
 from crdt_sync.peer import OfflinePeer
 from server.replay.metric_replay import MetricOptions, MetricReport, crew_with_relay, read_rows, run_command, unix_ms
 

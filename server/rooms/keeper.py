@@ -10,11 +10,11 @@ from __future__ import annotations
 from bisect import bisect_right, insort
 from collections.abc import Iterator, Mapping, Sequence
 
-from crdt_sync.documents.merges import canonical
+from crdt_sync.documents.catalog.merges import canonical
+from crdt_sync.documents.catalog.siblings import EDITS, SIBLINGS_MAX, VAULT, value_of
 from crdt_sync.documents.names import CATALOG
 from crdt_sync.documents.roots import Value
 from crdt_sync.documents.schema import ATTRIBUTES, stamp
-from crdt_sync.documents.siblings import EDITS, SIBLINGS_MAX, VAULT, value_of
 from crdt_sync.limits import Limits
 from crdt_sync.updates.decode import DecodedUpdate, decode_update
 from crdt_sync.updates.encode import write_entries

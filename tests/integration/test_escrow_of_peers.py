@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from crdt_sync.documents.escrow import Rights
+from crdt_sync.documents.stock.escrow import Rights
 from crdt_sync.errors import InsufficientRights, PeriodsMissing
 from crdt_sync.peer import OfflinePeer
 

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from crdt_sync.documents.chunks import encode_chunk
-from crdt_sync.documents.tracks import read_series, union_scaled
+from crdt_sync.documents.metrics.chunks import encode_chunk
+from crdt_sync.documents.metrics.tracks import read_series, union_scaled
 from tests.laws.test_documents_series import SAMPLES
 from tests.unit.documents.replicas import NOW_MS, DocRoots, Replica
 

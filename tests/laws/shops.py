@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from crdt_sync.documents.clock import HybridClock
 from crdt_sync.documents.inventory import InventoryDocument
-from crdt_sync.documents.movements import Cell
-from crdt_sync.documents.reservations import HoldState
-from crdt_sync.documents.stock_index import StockIndex
+from crdt_sync.documents.stock.movements import Cell
+from crdt_sync.documents.stock.reservations import HoldState
+from crdt_sync.documents.stock.stock_index import StockIndex
 from crdt_sync.errors import InsufficientRights
 from tests.unit.documents.replicas import DocRoots, Replica, shop
 

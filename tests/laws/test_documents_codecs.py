@@ -4,12 +4,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from crdt_sync.documents.catalog.registers import VALUE_BYTES_MAX, check_value, read_value, same
 from crdt_sync.documents.clock import AHEAD_MS_MAX, EPOCH_MS, HybridClock, at_ms
 from crdt_sync.documents.keys import check_name, comp, join, movement_id, nfc, parse_movement_id, split, uncomp
-from crdt_sync.documents.movements import Movement, flaw, read_movement
 from crdt_sync.documents.names import MetricsName, MovementsName, day_of, parse_document, period_of
-from crdt_sync.documents.registers import VALUE_BYTES_MAX, check_value, read_value, same
 from crdt_sync.documents.schema import INT_MAX
+from crdt_sync.documents.stock.movements import Movement, flaw, read_movement
 from crdt_sync.errors import DocumentError, InvalidName
 from tests.unit.documents.replicas import DocRoots, Replica, shop
 

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crdt_sync.documents import arbitration, conflicts
-from crdt_sync.documents.conflicts import Conflict
+from crdt_sync.documents.catalog import arbitration, conflicts
+from crdt_sync.documents.catalog.conflicts import Conflict
+from crdt_sync.documents.catalog.merges import MERGES, canonical
+from crdt_sync.documents.catalog.siblings import VAULT, ForksView
 from crdt_sync.documents.keys import product_key
-from crdt_sync.documents.merges import MERGES, canonical
 from crdt_sync.documents.roots import RootsView, Value
 from crdt_sync.documents.schema import ATTRIBUTES
-from crdt_sync.documents.siblings import VAULT, ForksView
 from crdt_sync.errors import InvalidValue
 from tests.unit.documents.branches import Branch, branches, sync, the_only, values
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.errors import FlakyFailure
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from crdt_sync.documents import escrow, reservations, stock_index
-from crdt_sync.documents.movements import COUNT, Row
-from crdt_sync.documents.stock import Stock
+from crdt_sync.documents.stock import escrow, reservations, stock_index
+from crdt_sync.documents.stock.movements import COUNT, Row
+from crdt_sync.documents.stock.stock import Stock
 from crdt_sync.errors import InsufficientRights
 from tests.laws.shops import PLACES, Shops, catalog_under_escrow, check_escrow, view_of
 from tests.unit.documents.replicas import Replica

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from crdt_sync.documents import pen, rollups, sketches, tracks
-from crdt_sync.documents.rollups import Total, join_totals
-from crdt_sync.documents.tracks import Chunks
+from crdt_sync.documents.metrics import pen, rollups, sketches, tracks
+from crdt_sync.documents.metrics.rollups import Total, join_totals
+from crdt_sync.documents.metrics.tracks import Chunks
 from tests.laws import test_documents_rollups as rollup_laws
 from tests.laws import test_documents_series as series_laws
 

@@ -8,10 +8,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crdt_sync.documents.movements import EFFECT, Row
-from crdt_sync.documents.reservations import HoldState, strongest
-from crdt_sync.documents.stock_index import StockIndex
-from crdt_sync.documents.stocktakes import effective
+from crdt_sync.documents.stock.movements import EFFECT, Row
+from crdt_sync.documents.stock.reservations import HoldState, strongest
+from crdt_sync.documents.stock.stock_index import StockIndex
+from crdt_sync.documents.stock.stocktakes import effective
 from tests.unit.documents.replicas import Replica, shop
 
 CELL = ("shirt", "A")

@@ -8,9 +8,9 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from crdt_sync.documents.chunks import encode_chunk
-from crdt_sync.documents.metrics import MetricsDocument
-from crdt_sync.documents.rollups import Bucket, Row, Total, join_totals, read_rows, row_key, row_value
+from crdt_sync.documents.metrics.chunks import encode_chunk
+from crdt_sync.documents.metrics.metrics_document import MetricsDocument
+from crdt_sync.documents.metrics.rollups import Bucket, Row, Total, join_totals, read_rows, row_key, row_value
 from crdt_sync.errors import InvalidValue
 from tests.laws import test_documents_series as series_laws
 from tests.unit.documents.replicas import NOW_MS, DocRoots, Replica

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crdt_sync.documents.chunks import Stored, decode_chunk, encode_chunk, read_outline
 from crdt_sync.documents.clock import STAMP_MAX
-from crdt_sync.documents.packing import pack, unpack, unpack_one, unpack_signed, zigzag
-from crdt_sync.documents.series import scale
-from crdt_sync.documents.sketches import Histogram, Registers, join_registers, sum_histograms
-from crdt_sync.documents.tracks import unscale
+from crdt_sync.documents.metrics.chunks import Stored, decode_chunk, encode_chunk, read_outline
+from crdt_sync.documents.metrics.packing import pack, unpack, unpack_one, unpack_signed, zigzag
+from crdt_sync.documents.metrics.series import scale
+from crdt_sync.documents.metrics.sketches import Histogram, Registers, join_registers, sum_histograms
+from crdt_sync.documents.metrics.tracks import unscale
 from crdt_sync.errors import InvalidValue
 from tests.unit.documents.replicas import NOW_MS, DocRoots, Replica
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pycrdt import merge_updates
 
 from crdt_sync.documents.roots import Value
-from crdt_sync.documents.stock_index import StockIndex
+from crdt_sync.documents.stock.stock_index import StockIndex
 from tests.unit.documents.replicas import DocRoots, Replica, shop
 
 SKUS, PLACES = ("shirt", "Söckchen 🧦"), ("A", "B", "Köln/2")

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crdt_sync.documents.roots import Draft
-from crdt_sync.documents.stock_index import StockIndex
-from crdt_sync.documents.warm_stock import WarmStock
+from crdt_sync.documents.stock.stock_index import StockIndex
+from crdt_sync.documents.stock.warm_stock import WarmStock
 from tests.unit.documents.replicas import DocRoots
 
 ROWS = st.tuples(

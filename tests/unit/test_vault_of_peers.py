@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pycrdt import Doc, Map
 
-from crdt_sync.documents.conflicts import open_conflicts
-from crdt_sync.documents.siblings import VAULT
+from crdt_sync.documents.catalog.conflicts import open_conflicts
+from crdt_sync.documents.catalog.siblings import VAULT
 from crdt_sync.limits import DEFAULT_LIMITS
 from crdt_sync.peer import local_document
 from crdt_sync.peer.local_document import LocalDocument

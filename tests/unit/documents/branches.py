@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
-from crdt_sync.documents.arbitration import DEFAULT_POLICY, ConflictPolicy
+from crdt_sync.documents.catalog.arbitration import DEFAULT_POLICY, ConflictPolicy
+from crdt_sync.documents.catalog.conflicts import Conflict, unvaulted
+from crdt_sync.documents.catalog.siblings import EDITS, VAULT
 from crdt_sync.documents.clock import HybridClock
-from crdt_sync.documents.conflicts import Conflict, unvaulted
 from crdt_sync.documents.inventory import InventoryDocument
 from crdt_sync.documents.roots import Draft
 from crdt_sync.documents.schema import ATTRIBUTES
-from crdt_sync.documents.siblings import EDITS, VAULT
 from crdt_sync.replica import Replica, Write, replay
 from tests.unit.documents.replicas import NOW_MS, PERIOD
 

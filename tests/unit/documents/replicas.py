@@ -11,7 +11,7 @@ from pycrdt import Doc, Map
 
 from crdt_sync.documents.clock import HybridClock
 from crdt_sync.documents.inventory import InventoryDocument
-from crdt_sync.documents.metrics import MetricsDocument
+from crdt_sync.documents.metrics.metrics_document import MetricsDocument
 from crdt_sync.documents.roots import Draft, Value
 
 PERIOD = "2026-11"

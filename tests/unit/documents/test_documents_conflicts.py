@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from pycrdt import Doc, Map
 
-from crdt_sync.documents.arbitration import ConflictPolicy
-from crdt_sync.documents.conflicts import RESOLUTIONS
-from crdt_sync.documents.registers import ACTIVE, DELETED
+from crdt_sync.documents.catalog.arbitration import ConflictPolicy
+from crdt_sync.documents.catalog.conflicts import RESOLUTIONS
+from crdt_sync.documents.catalog.registers import ACTIVE, DELETED
 from crdt_sync.documents.schema import ATTRIBUTES
 from crdt_sync.errors import InvalidValue, UnknownProduct, UnknownSibling, VersionMismatch
 from crdt_sync.replica import Write

@@ -7,11 +7,11 @@ from fractions import Fraction
 
 import pytest
 
-from crdt_sync.documents.account_metrics import AccountMetrics
-from crdt_sync.documents.campaign_performance import CampaignFigures, CampaignPerformance, Slice, lift
-from crdt_sync.documents.derived import ratio, rounded
-from crdt_sync.documents.post_engagement import PostEngagement, PostFigures
-from crdt_sync.documents.sketches import Histogram, Registers
+from crdt_sync.documents.metrics.account_metrics import AccountMetrics
+from crdt_sync.documents.metrics.campaign_performance import CampaignFigures, CampaignPerformance, Slice, lift
+from crdt_sync.documents.metrics.derived import ratio, rounded
+from crdt_sync.documents.metrics.post_engagement import PostEngagement, PostFigures
+from crdt_sync.documents.metrics.sketches import Histogram, Registers
 from crdt_sync.errors import InvalidName, InvalidValue, QuantityOutOfRange, WrongKind
 from tests.unit.documents.replicas import NOW_MS, Replica
 

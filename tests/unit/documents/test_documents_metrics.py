@@ -2,7 +2,7 @@
 
 import pytest
 
-from crdt_sync.documents.gauges import read_gauges
+from crdt_sync.documents.metrics.gauges import read_gauges
 from crdt_sync.documents.roots import Value
 from crdt_sync.errors import InvalidName, InvalidValue, PeriodClosed, QuantityOutOfRange, SchemaTooNew
 from tests.unit.documents.replicas import NOW_MS, Replica

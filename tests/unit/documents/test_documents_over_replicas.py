@@ -2,7 +2,7 @@
 
 from crdt_sync.documents.clock import HybridClock
 from crdt_sync.documents.inventory import InventoryDocument
-from crdt_sync.documents.metrics import MetricsDocument
+from crdt_sync.documents.metrics.metrics_document import MetricsDocument
 from crdt_sync.documents.roots import Draft
 from crdt_sync.replica import Replica, Write
 from tests.unit.documents.replicas import NOW_MS, PERIOD

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from crdt_sync.documents.escrow import Policy, Rights
 from crdt_sync.documents.inventory import InventoryDocument
-from crdt_sync.documents.reservations import HoldState
 from crdt_sync.documents.roots import Value
+from crdt_sync.documents.stock.escrow import Policy, Rights
+from crdt_sync.documents.stock.reservations import HoldState
 from crdt_sync.errors import (
     DocumentError,
     HoldEnded,

@@ -6,12 +6,12 @@ from decimal import Decimal
 
 import pytest
 
-from crdt_sync.documents.chunks import Stored, decode_chunk, encode_chunk
-from crdt_sync.documents.metrics import MetricsDocument
+from crdt_sync.documents.metrics.chunks import Stored, decode_chunk, encode_chunk
+from crdt_sync.documents.metrics.metrics_document import MetricsDocument
+from crdt_sync.documents.metrics.retention import TOO_LATE, reject_late
+from crdt_sync.documents.metrics.sketches import Histogram, Registers
 from crdt_sync.documents.names import period_of
-from crdt_sync.documents.retention import TOO_LATE, reject_late
 from crdt_sync.documents.roots import Value
-from crdt_sync.documents.sketches import Histogram, Registers
 from crdt_sync.errors import AlreadyExists, InvalidName, InvalidValue, PeriodClosed, SchemaTooNew
 from tests.unit.documents.replicas import NOW_MS, DocRoots, Replica
 from tests.unit.documents.test_documents_over_replicas import Till

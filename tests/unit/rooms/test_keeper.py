@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycrdt import Doc, Map
 
-from crdt_sync.documents.conflicts import unvaulted
+from crdt_sync.documents.catalog.conflicts import unvaulted
+from crdt_sync.documents.catalog.siblings import EDITS, VAULT
 from crdt_sync.documents.roots import Value
 from crdt_sync.documents.schema import ATTRIBUTES
-from crdt_sync.documents.siblings import EDITS, VAULT
 from crdt_sync.limits import DEFAULT_LIMITS
 from crdt_sync.protocol.messages import NewUpdate
 from crdt_sync.replica import Replica, Write, replay

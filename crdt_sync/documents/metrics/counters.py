@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from crdt_sync.documents.gauges import Series, slot_parts
 from crdt_sync.documents.keys import join, split, to_base36
+from crdt_sync.documents.metrics.gauges import Series, slot_parts
 from crdt_sync.documents.roots import Value
 from crdt_sync.documents.schema import COUNTERS, Fault, whole
 

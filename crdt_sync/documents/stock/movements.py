@@ -9,8 +9,7 @@ from typing import Any
 from crdt_sync.documents.clock import at_ms
 from crdt_sync.documents.keys import is_movement_id, nfc, to_base36
 from crdt_sync.documents.roots import RootsView, Value
-from crdt_sync.documents.schema import INT_MAX, MOVEMENTS, stamp, whole
-from crdt_sync.errors import QuantityOutOfRange
+from crdt_sync.documents.schema import MOVEMENTS, stamp, whole
 
 RECEIVE, SALE, ADJUST, SHIP, ARRIVE = "rcv", "sale", "adj", "ship", "recv"
 HOLD, CONFIRM, RELEASE, EXPIRE = "hold", "conf", "rel", "exp"
@@ -159,21 +158,3 @@ def next_sequence(roots: RootsView, start: int) -> int:
         middle = (taken + free) // 2
         taken, free = (middle, free) if is_taken(middle) else (taken, middle)
     return free
-
-
-def check_quantity(quantity: int) -> int:
-    """Return a positive quantity unchanged. Raises :class:`QuantityOutOfRange`."""
-    if check_delta(quantity) < 0:
-        raise QuantityOutOfRange(quantity, "must be positive")
-    return quantity
-
-
-def check_delta(delta: int) -> int:
-    """Return a signed quantity other than 0 unchanged. Raises :class:`QuantityOutOfRange`."""
-    if type(delta) is not int:
-        raise QuantityOutOfRange(delta, f"must be an int, not {type(delta).__name__}")
-    if abs(delta) > INT_MAX:
-        raise QuantityOutOfRange(delta, "must be within ±(2**53 - 1)")
-    if delta == 0:
-        raise QuantityOutOfRange(delta, "must not be 0")
-    return delta

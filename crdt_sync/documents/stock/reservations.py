@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from crdt_sync.documents.movements import CONFIRM, EXPIRE, RELEASE, Movement, Row
 from crdt_sync.documents.schema import whole
+from crdt_sync.documents.stock.movements import CONFIRM, EXPIRE, RELEASE, Movement, Row
 
 
 class HoldState(StrEnum):

@@ -5,16 +5,16 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Literal
 
-from crdt_sync.documents import movements
-from crdt_sync.documents.escrow import NOBODY, Policy, Rights
 from crdt_sync.documents.keys import check_name, nfc
-from crdt_sync.documents.movement_log import MovementLog
-from crdt_sync.documents.movements import Cell, Movement
-from crdt_sync.documents.oversell import Oversell
-from crdt_sync.documents.reservations import Hold, HoldState
 from crdt_sync.documents.roots import Value
-from crdt_sync.documents.schema import INT_MAX
-from crdt_sync.documents.stock_index import StockIndex
+from crdt_sync.documents.schema import INT_MAX, check_delta, check_quantity
+from crdt_sync.documents.stock import movements
+from crdt_sync.documents.stock.escrow import NOBODY, Policy, Rights
+from crdt_sync.documents.stock.movement_log import MovementLog
+from crdt_sync.documents.stock.movements import Cell, Movement
+from crdt_sync.documents.stock.oversell import Oversell
+from crdt_sync.documents.stock.reservations import Hold, HoldState
+from crdt_sync.documents.stock.stock_index import StockIndex
 from crdt_sync.errors import HoldEnded, InsufficientRights, InvalidName, InvalidValue, NotTheHolder, QuantityOutOfRange
 
 Short = Literal["refuse", "back-order", "allow"]
@@ -34,7 +34,7 @@ class Stock(MovementLog):
         Like all that move stock it raises :class:`UnknownProduct`, :class:`UnknownLocation`,
         :class:`QuantityOutOfRange`, :class:`PeriodClosed`, :class:`SchemaTooNew` and :class:`InvalidName`. What takes
         stock away also raises, in a cell under escrow, :class:`InsufficientRights` and :class:`PeriodsMissing`."""
-        return self._record(movements.RECEIVE, sku, at, movements.check_quantity(quantity), ref)
+        return self._record(movements.RECEIVE, sku, at, check_quantity(quantity), ref)
 
     def sell(
         self,
@@ -51,7 +51,7 @@ class Stock(MovementLog):
         Without escrow stock may go below zero: what was sold was sold, and :meth:`oversold` tells. Under escrow a sale
         beyond this replica's rights is refused, recorded as a back-order, or recorded and flagged, as ``short`` says,
         else the cell's policy. With ``hold`` it confirms this hold of the same goods, and needs no more rights."""
-        units = movements.check_quantity(quantity)
+        units = check_quantity(quantity)
         cell = self._cell(sku, at)
         if short is not None and short not in ("refuse", "back-order", "allow"):
             raise InvalidValue(f"short: {short!r} is none of refuse, back-order and allow")
@@ -73,7 +73,7 @@ class Stock(MovementLog):
 
     def adjust(self, sku: str, delta: int, *, at: str, ref: str | None = None) -> str:
         """Correct the stock by a signed quantity: breakage, finds, returns. Returns the movement's id."""
-        checked = movements.check_delta(delta)
+        checked = check_delta(delta)
         self._need(self._cell(sku, at), -checked)
         return self._record(movements.ADJUST, sku, at, checked, ref)
 
@@ -93,7 +93,7 @@ class Stock(MovementLog):
         destination = self._known_location(to)
         if destination == self._known_location(source):
             raise InvalidValue(f"goods can't be sent from {source!r} to itself")
-        units = movements.check_quantity(quantity)
+        units = check_quantity(quantity)
         ext: dict[str, Value] = {"to": destination}
         if recipient is not None:
             ext["for"] = check_name("replica", recipient)
@@ -131,7 +131,7 @@ class Stock(MovementLog):
     def hold(self, sku: str, quantity: int, *, at: str, until_ms: int | None = None, ref: str | None = None) -> str:
         """Keep goods back: they leave the stock until this replica confirms, releases or expires the hold, whose id is
         returned. ``until_ms`` (Unix milliseconds) is when it may expire; no clock ends a hold by itself."""
-        units = movements.check_quantity(quantity)
+        units = check_quantity(quantity)
         if until_ms is not None and (type(until_ms) is not int or not 0 <= until_ms <= INT_MAX):
             raise InvalidValue(f"until_ms: {until_ms!r} is no time: whole Unix milliseconds are")
         self._need(self._cell(sku, at), units)
@@ -172,7 +172,7 @@ class Stock(MovementLog):
         """Hand rights of this replica over to another one, which has them as soon as it sees this movement.
 
         Raises :class:`InsufficientRights`, also in a cell without escrow, and :class:`PeriodsMissing`."""
-        units, cell, receiver = movements.check_quantity(quantity), self._cell(sku, at), check_name("replica", to)
+        units, cell, receiver = check_quantity(quantity), self._cell(sku, at), check_name("replica", to)
         if receiver == self._rid:
             raise InvalidValue(f"{receiver!r} can't hand rights over to itself")
         if self._rights_for(cell) < units:
@@ -185,7 +185,7 @@ class Stock(MovementLog):
         Not safe by itself, and so never done by itself: if that replica did sell, or two reclaim at once, rights below
         zero show it. Let one replica per tenant do it, after the device is known to be lost.
         Raises :class:`InsufficientRights` beyond what can be seen of them, and :class:`PeriodsMissing`."""
-        units, cell = movements.check_quantity(quantity), self._cell(sku, at)
+        units, cell = check_quantity(quantity), self._cell(sku, at)
         lost = NOBODY if of is None else check_name("replica", of)
         if lost == self._rid:
             raise InvalidValue(f"{lost!r} has its own rights already")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from math import ceil, inf, log, sqrt
 
 from crdt_sync.documents.keys import nfc
-from crdt_sync.documents.packing import pack, unpack, unpack_one, unzigzag, zigzag
+from crdt_sync.documents.metrics.packing import pack, unpack, unpack_one, unzigzag, zigzag
 from crdt_sync.documents.schema import INT_MAX
 from crdt_sync.errors import InvalidValue
 

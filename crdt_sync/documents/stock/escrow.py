@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from crdt_sync.documents.movements import ADJUST, COUNT, GIVE, HOLD, RECEIVE, SALE, SHIP, Row
 from crdt_sync.documents.roots import Value
+from crdt_sync.documents.stock.movements import ADJUST, COUNT, GIVE, HOLD, RECEIVE, SALE, SHIP, Row
 from crdt_sync.errors import InvalidValue
 
 ESCROW = "escrow"

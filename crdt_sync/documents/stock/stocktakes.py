@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from crdt_sync.documents.movements import Row
+from crdt_sync.documents.stock.movements import Row
 
 
 def effective(counts: Mapping[str, Row]) -> list[str]:

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from crdt_sync.documents.chunks import Columns
-from crdt_sync.documents.counters import read_counters
-from crdt_sync.documents.distributions import read_histograms, read_registers
-from crdt_sync.documents.gauges import Series, read_gauges
 from crdt_sync.documents.keys import comp
+from crdt_sync.documents.metrics.chunks import Columns
+from crdt_sync.documents.metrics.counters import read_counters
+from crdt_sync.documents.metrics.distributions import read_histograms, read_registers
+from crdt_sync.documents.metrics.gauges import Series, read_gauges
+from crdt_sync.documents.metrics.rolling import series_totals
+from crdt_sync.documents.metrics.rollups import Row, Total, bucket_part, check_width, join_totals, read_rows, row_value
+from crdt_sync.documents.metrics.tracks import find_tracks, read_tracks, spelled, union_scaled
 from crdt_sync.documents.names import check_period
-from crdt_sync.documents.rolling import series_totals
-from crdt_sync.documents.rollups import Row, Total, bucket_part, check_width, join_totals, read_rows, row_value
 from crdt_sync.documents.roots import Roots, RootsView, Value
 from crdt_sync.documents.schema import (
     COUNTERS,
@@ -30,7 +31,6 @@ from crdt_sync.documents.schema import (
     SAMPLES,
     check_writable,
 )
-from crdt_sync.documents.tracks import find_tracks, read_tracks, spelled, union_scaled
 from crdt_sync.errors import InvalidValue
 
 TOO_LATE = "too_late"

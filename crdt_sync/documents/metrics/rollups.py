@@ -15,12 +15,12 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TypeAlias
 
-from crdt_sync.documents.chunks import DECIMALS_MAX
-from crdt_sync.documents.gauges import Series
 from crdt_sync.documents.keys import KEY_BYTES_MAX, join, parse_base36, to_base36, uncomp
+from crdt_sync.documents.metrics.chunks import DECIMALS_MAX
+from crdt_sync.documents.metrics.gauges import Series
+from crdt_sync.documents.metrics.tracks import Chunks, series_prefix, unscale
 from crdt_sync.documents.roots import Value
 from crdt_sync.documents.schema import INT_MAX, ROLLUPS, Fault, whole
-from crdt_sync.documents.tracks import Chunks, series_prefix, unscale
 from crdt_sync.errors import InvalidValue
 
 _KEY_PARTS, _PLACES = 5, 7

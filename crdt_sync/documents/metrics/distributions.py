@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from crdt_sync.documents.gauges import Series
 from crdt_sync.documents.keys import KEY_BYTES_MAX, join, parse_base36, split, to_base36
-from crdt_sync.documents.pen import Pen
+from crdt_sync.documents.metrics.gauges import Series
+from crdt_sync.documents.metrics.pen import Pen
+from crdt_sync.documents.metrics.sketches import Histogram, Registers, join_registers, sum_histograms
+from crdt_sync.documents.metrics.tracks import bytes_at, series_prefix
 from crdt_sync.documents.roots import RootsView
 from crdt_sync.documents.schema import HISTOGRAMS, REGISTERS, Fault
-from crdt_sync.documents.sketches import Histogram, Registers, join_registers, sum_histograms
-from crdt_sync.documents.tracks import bytes_at, series_prefix
 from crdt_sync.errors import InvalidValue
 
 _Sketch = TypeVar("_Sketch")

@@ -12,13 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol, TypeAlias
 
+from crdt_sync.documents.catalog.merges import canonical
+from crdt_sync.documents.catalog.registers import parse_key
+from crdt_sync.documents.catalog.siblings import CLAIM, SIBLINGS_MAX, ForksView, Sibling, Siblings, readable, value_of
 from crdt_sync.documents.clock import at_ms
 from crdt_sync.documents.keys import LIFE
-from crdt_sync.documents.merges import canonical
-from crdt_sync.documents.registers import parse_key
 from crdt_sync.documents.roots import RootsView, Value
 from crdt_sync.documents.schema import ATTRIBUTES, Fault, stamp
-from crdt_sync.documents.siblings import CLAIM, SIBLINGS_MAX, ForksView, Sibling, Siblings, readable, value_of
 from crdt_sync.updates.forks import Head
 
 RESOLUTIONS = "resolve"

@@ -17,7 +17,7 @@ from itertools import accumulate, groupby, pairwise
 from typing import NamedTuple
 
 from crdt_sync.documents.clock import STAMP_MAX
-from crdt_sync.documents.packing import pack, unpack_one, unpack_signed, unzigzag, zigzag
+from crdt_sync.documents.metrics.packing import pack, unpack_one, unpack_signed, unzigzag, zigzag
 from crdt_sync.errors import InvalidValue
 
 VERSION = 1

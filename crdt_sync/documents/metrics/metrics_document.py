@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from crdt_sync.documents import retention
 from crdt_sync.documents.clock import HybridClock, is_ahead
-from crdt_sync.documents.counters import counter_key, read_counters
-from crdt_sync.documents.distributions import Distinct, Distribution, read_histograms, read_registers
-from crdt_sync.documents.gauges import GaugeFold, Series, check_number, gauge_key, read_gauges
 from crdt_sync.documents.keys import nfc, parse_base36
-from crdt_sync.documents.movements import check_quantity
-from crdt_sync.documents.pen import Pen
-from crdt_sync.documents.rolling import Rollup, rollup_faults
+from crdt_sync.documents.metrics import retention
+from crdt_sync.documents.metrics.counters import counter_key, read_counters
+from crdt_sync.documents.metrics.distributions import Distinct, Distribution, read_histograms, read_registers
+from crdt_sync.documents.metrics.gauges import GaugeFold, Series, check_number, gauge_key, read_gauges
+from crdt_sync.documents.metrics.pen import Pen
+from crdt_sync.documents.metrics.rolling import Rollup, rollup_faults
+from crdt_sync.documents.metrics.series import TimeSeries, Tracker
+from crdt_sync.documents.metrics.tracks import (
+    Sample,
+    find_tracks,
+    read_tracks,
+    sample_faults,
+    series_prefix,
+    spelled,
+    union,
+)
 from crdt_sync.documents.roots import Roots, RootsView
-from crdt_sync.documents.schema import COUNTERS, GAUGES, INT_MAX, SAMPLES, Fault, meta_faults, whole
-from crdt_sync.documents.series import TimeSeries, Tracker
-from crdt_sync.documents.tracks import Sample, find_tracks, read_tracks, sample_faults, series_prefix, spelled, union
+from crdt_sync.documents.schema import COUNTERS, GAUGES, INT_MAX, SAMPLES, Fault, check_quantity, meta_faults, whole
 from crdt_sync.errors import QuantityOutOfRange, WrongKind
 
 

@@ -6,10 +6,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from crdt_sync.documents import oversell, reservations, stocktakes
-from crdt_sync.documents.escrow import Rights, rights_effects
 from crdt_sync.documents.keys import nfc
-from crdt_sync.documents.movements import (
+from crdt_sync.documents.roots import Value
+from crdt_sync.documents.schema import MOVEMENTS, Fault
+from crdt_sync.documents.stock import oversell, reservations, stocktakes
+from crdt_sync.documents.stock.escrow import Rights, rights_effects
+from crdt_sync.documents.stock.movements import (
     ARRIVE,
     CONFIRM,
     COUNT,
@@ -22,10 +24,8 @@ from crdt_sync.documents.movements import (
     flaw,
     kind_of,
 )
-from crdt_sync.documents.oversell import Oversell, Step
-from crdt_sync.documents.reservations import STATE_OF, HoldState
-from crdt_sync.documents.roots import Value
-from crdt_sync.documents.schema import MOVEMENTS, Fault
+from crdt_sync.documents.stock.oversell import Oversell, Step
+from crdt_sync.documents.stock.reservations import STATE_OF, HoldState
 
 _Subject = tuple[str, bool]
 """What an entry refers to: the id, and whether as a shipment (else as a hold)."""

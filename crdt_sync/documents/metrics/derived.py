@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Context, Decimal
 from fractions import Fraction
 
+from crdt_sync.documents.metrics.tracks import Sample
 from crdt_sync.documents.schema import INT_MAX
-from crdt_sync.documents.tracks import Sample
 from crdt_sync.errors import QuantityOutOfRange
 
 PLACES = 6

@@ -5,16 +5,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 
-from crdt_sync.documents import keys, movements
+from crdt_sync.documents import keys
+from crdt_sync.documents.catalog.registers import read_periods
 from crdt_sync.documents.clock import HybridClock, is_ahead
 from crdt_sync.documents.keys import check_name
-from crdt_sync.documents.movements import Movement
 from crdt_sync.documents.names import check_period
-from crdt_sync.documents.registers import read_periods
 from crdt_sync.documents.roots import Roots, RootsView, Value
 from crdt_sync.documents.schema import MOVEMENTS, PERIODS, Fault, check_writable
-from crdt_sync.documents.stock_index import StockIndex
-from crdt_sync.documents.warm_stock import WarmStock
+from crdt_sync.documents.stock import movements
+from crdt_sync.documents.stock.movements import Movement
+from crdt_sync.documents.stock.stock_index import StockIndex
+from crdt_sync.documents.stock.warm_stock import WarmStock
 from crdt_sync.errors import InvalidName, PeriodsMissing
 
 REF_BYTES_MAX = 200

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
-from crdt_sync.documents.chunks import (
+from crdt_sync.documents.keys import nfc
+from crdt_sync.documents.metrics.chunks import (
     CHUNK_SAMPLES_MAX,
     CHUNK_SPAN_MS,
     CLEARED,
@@ -16,11 +17,9 @@ from crdt_sync.documents.chunks import (
     encode_chunk,
     read_outline,
 )
-from crdt_sync.documents.gauges import Series
-from crdt_sync.documents.keys import nfc
-from crdt_sync.documents.pen import Pen
-from crdt_sync.documents.schema import INT_MAX, SAMPLES
-from crdt_sync.documents.tracks import (
+from crdt_sync.documents.metrics.gauges import Series
+from crdt_sync.documents.metrics.pen import Pen
+from crdt_sync.documents.metrics.tracks import (
     Sample,
     bytes_at,
     chunk_key,
@@ -31,6 +30,7 @@ from crdt_sync.documents.tracks import (
     union,
     unscale,
 )
+from crdt_sync.documents.schema import INT_MAX, SAMPLES
 from crdt_sync.errors import AlreadyExists, InvalidValue
 
 NUMBER_MAX = 36**6

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple, TypeAlias
 
-from crdt_sync.documents.chunks import CLEARED, Columns, decode_chunk
 from crdt_sync.documents.clock import is_ahead
-from crdt_sync.documents.gauges import Series
 from crdt_sync.documents.keys import KEY_BYTES_MAX, check_name, comp, join, parse_base36, to_base36, uncomp
+from crdt_sync.documents.metrics.chunks import CLEARED, Columns, decode_chunk
+from crdt_sync.documents.metrics.gauges import Series
 from crdt_sync.documents.roots import RootsView
 from crdt_sync.documents.schema import SAMPLES, Fault
 from crdt_sync.errors import InvalidValue

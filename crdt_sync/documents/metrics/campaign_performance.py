@@ -14,11 +14,11 @@ from decimal import Context, Decimal
 from fractions import Fraction
 from typing import NamedTuple
 
-from crdt_sync.documents.derived import check_total, ratio, rounded, total
 from crdt_sync.documents.keys import check_name, comp, uncomp
-from crdt_sync.documents.metrics import MetricsDocument
+from crdt_sync.documents.metrics.derived import check_total, ratio, rounded, total
+from crdt_sync.documents.metrics.metrics_document import MetricsDocument
+from crdt_sync.documents.metrics.series import extend_together, scale
 from crdt_sync.documents.schema import INT_MAX
-from crdt_sync.documents.series import extend_together, scale
 from crdt_sync.errors import InvalidValue
 
 MONEY_DECIMALS = 4

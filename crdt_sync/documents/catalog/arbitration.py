@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from crdt_sync.documents.conflicts import (
+from crdt_sync.documents.catalog.conflicts import (
     RESOLUTIONS,
     UNSET,
     Conflict,
@@ -17,12 +17,12 @@ from crdt_sync.documents.conflicts import (
     resolutions,
     version_of,
 )
+from crdt_sync.documents.catalog.merges import MERGES, Merge, canonical
+from crdt_sync.documents.catalog.registers import ACTIVE, DELETED, check_value, same
+from crdt_sync.documents.catalog.siblings import CLAIM, NO_FORKS, VAULT, ForksView, Sibling, Siblings
 from crdt_sync.documents.keys import LIFE, movement_id, product_key
-from crdt_sync.documents.merges import MERGES, Merge, canonical
-from crdt_sync.documents.registers import ACTIVE, DELETED, check_value, same
 from crdt_sync.documents.roots import Roots, Value
 from crdt_sync.documents.schema import ATTRIBUTES, Fault
-from crdt_sync.documents.siblings import CLAIM, NO_FORKS, VAULT, ForksView, Sibling, Siblings
 from crdt_sync.errors import InvalidValue, UnknownSibling
 
 

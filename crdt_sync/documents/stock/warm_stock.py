@@ -6,7 +6,7 @@ from collections.abc import Hashable, Mapping
 
 from crdt_sync.documents.roots import Roots, RootsView, Value
 from crdt_sync.documents.schema import MOVEMENTS
-from crdt_sync.documents.stock_index import StockIndex
+from crdt_sync.documents.stock.stock_index import StockIndex
 
 
 class WarmStock:

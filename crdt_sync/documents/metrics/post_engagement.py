@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from crdt_sync.documents.derived import given, latest_before, ratio
-from crdt_sync.documents.metrics import MetricsDocument
+from crdt_sync.documents.metrics.derived import given, latest_before, ratio
+from crdt_sync.documents.metrics.metrics_document import MetricsDocument
+from crdt_sync.documents.metrics.series import extend_together
 from crdt_sync.documents.schema import INT_MAX
-from crdt_sync.documents.series import extend_together
 
 FIELDS = ("likes", "reposts", "replies", "impressions")
 

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from crdt_sync.documents.catalog.registers import DELETED, check_value, is_deletion, read_value
 from crdt_sync.documents.clock import at_ms
-from crdt_sync.documents.registers import DELETED, check_value, is_deletion, read_value
 from crdt_sync.documents.roots import RootsView, Value
 from crdt_sync.documents.schema import stamp
 from crdt_sync.errors import InvalidValue

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from crdt_sync.documents import rollups
-from crdt_sync.documents.chunks import CLEARED, Columns
-from crdt_sync.documents.gauges import Series
 from crdt_sync.documents.keys import nfc
-from crdt_sync.documents.pen import Pen
-from crdt_sync.documents.rollups import Bucket, Rows, Total
-from crdt_sync.documents.roots import RootsView
-from crdt_sync.documents.schema import INT_MAX, ROLLUPS, SAMPLES, Fault
-from crdt_sync.documents.tracks import (
+from crdt_sync.documents.metrics import rollups
+from crdt_sync.documents.metrics.chunks import CLEARED, Columns
+from crdt_sync.documents.metrics.gauges import Series
+from crdt_sync.documents.metrics.pen import Pen
+from crdt_sync.documents.metrics.rollups import Bucket, Rows, Total
+from crdt_sync.documents.metrics.tracks import (
     bytes_at,
     find_tracks,
     read_series,
@@ -21,6 +19,8 @@ from crdt_sync.documents.tracks import (
     spelled,
     tracks_of,
 )
+from crdt_sync.documents.roots import RootsView
+from crdt_sync.documents.schema import INT_MAX, ROLLUPS, SAMPLES, Fault
 from crdt_sync.errors import InvalidValue
 
 
