@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from crdt_sync.errors import SyncError
+from crdt_sync.errors import StoreCorrupted, StoreTooNew, SyncError
 from crdt_sync.stores.sqlite import SqliteStore
 from crdt_sync.stores.update_log import Figures
 from server.commands.documents import Progress, opened_scribes, opened_store, run, tenants_named
@@ -51,7 +51,7 @@ async def _verify(settings: Settings, tenant: str | None) -> int:
 
 
 async def verify_data(settings: Settings, tenant: str | None = None) -> AsyncIterator[Finding]:
-    """Check all documents of a data directory, or of one tenant."""
+    """Check all documents of a data directory, or of one tenant. Raises :class:`StoreUnavailable` while a relay runs."""
     data_dir: Path = settings.data_dir
     async with opened_scribes(settings) as scribes:
         for name in tenants_named(data_dir, tenant):
@@ -59,7 +59,7 @@ async def verify_data(settings: Settings, tenant: str | None = None) -> AsyncIte
                 async with opened_store(data_dir, name) as store:
                     for document in await store.documents():
                         yield await _verify_document(store, scribes, name, document)
-            except SyncError as error:
+            except (StoreCorrupted, StoreTooNew) as error:
                 yield Finding(name, None, str(error))
 
 

@@ -140,9 +140,7 @@ async def test_commands_refuse_data_that_a_relay_holds(tmp_path: Path) -> None:
         held = "is held by another opener"
         refused("rooms", "--data", str(relay.data), code=1, saying=held)
         refused("inspect", "acme/inventory/catalog", "--data", str(relay.data), code=1, saying=held)
-        verified = run_command("verify", "--data", str(relay.data))
-        assert verified.returncode == 1
-        assert held in verified.stdout
+        refused("verify", "--data", str(relay.data), code=1, saying=held)
         second = RelayProcess(tmp_path / "second", data=relay.data, free_space_bytes_min=0)
         async with second:
             async with OfflinePeer.open(
