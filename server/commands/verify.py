@@ -51,7 +51,10 @@ async def _verify(settings: Settings, tenant: str | None) -> int:
 
 
 async def verify_data(settings: Settings, tenant: str | None = None) -> AsyncIterator[Finding]:
-    """Check all documents of a data directory, or of one tenant. Raises :class:`StoreUnavailable` while a relay runs."""
+    """Check all documents of a data directory, or of one tenant.
+
+    Raises :class:`StoreUnavailable` while a relay holds them.
+    """
     data_dir: Path = settings.data_dir
     async with opened_scribes(settings) as scribes:
         for name in tenants_named(data_dir, tenant):
