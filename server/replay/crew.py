@@ -146,7 +146,9 @@ class PeerProcess:
         assert self._process is not None
         assert self._process.stdout is not None
         try:
-            line = await asyncio.wait_for(self._process.stdout.readline(), REPORT_S)
+            # Not wait_for: in Python 3.11 it swallows a cancellation that comes together with the line.
+            async with asyncio.timeout(REPORT_S):
+                line = await self._process.stdout.readline()
         except TimeoutError:
             raise ReplayFailed(f"a peer process has said nothing for {REPORT_S:g} s") from None
         if not line.endswith(b"\n"):

@@ -69,7 +69,8 @@ class EmbeddedRelay:
         self._measure()
         self._process.send_signal(signal.SIGTERM)
         try:
-            code = await asyncio.wait_for(self._process.wait(), STOP_S)
+            async with asyncio.timeout(STOP_S):
+                code = await self._process.wait()
         except TimeoutError:
             raise ReplayFailed(f"the relay did not stop within {STOP_S:g} s of SIGTERM") from None
         if code not in (0, -signal.SIGTERM):
@@ -116,7 +117,8 @@ async def run_cli(*arguments: str, timeout_s: float = START_S) -> str:
 async def output_of(process: asyncio.subprocess.Process, name: str, timeout_s: float) -> str:
     """Wait for a process and return what it printed. Raises :class:`ReplayFailed` when it fails or takes too long."""
     try:
-        out, err = await asyncio.wait_for(process.communicate(), timeout_s)
+        async with asyncio.timeout(timeout_s):
+            out, err = await process.communicate()
     except TimeoutError:
         raise ReplayFailed(f"{name} took longer than {timeout_s:g} s") from None
     finally:
@@ -145,7 +147,8 @@ def environment() -> Mapping[str, str]:
 async def _address(process: asyncio.subprocess.Process) -> str:
     assert process.stdout is not None
     try:
-        line = await asyncio.wait_for(process.stdout.readline(), START_S)
+        async with asyncio.timeout(START_S):
+            line = await process.stdout.readline()
     except TimeoutError:
         raise ReplayFailed(f"the relay did not say where it listens within {START_S:g} s") from None
     found = _ADDRESS.search(line)
