@@ -58,7 +58,8 @@ class Shelf:
     def drop(self, names: Iterable[str]) -> None:
         """Forget these documents in memory: what is in the file is what counts."""
         for name in names:
-            self._open.pop(name, None)
+            if (dropped := self._open.pop(name, None)) is not None:
+                self._unsynced_unopened[name] = dropped.unsynced
 
     async def names(self) -> Sequence[str]:
         """All documents of the file and all that are open."""

@@ -32,7 +32,7 @@ class Connection(aiosqlite.Connection):
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Call ``work`` with the raw connection, in the connection's thread. Raises sqlite3.Error."""
         try:
-            return cast(T, await self._execute(work, self._conn))  # type: ignore[no-untyped-call]
+            return cast(T, await self._execute(work, self._conn))  # type: ignore[no-untyped-call]  # aiosqlite leaves it untyped
         except UnicodeDecodeError as error:
             # SQLite's message quoted damaged bytes of the schema, and the sqlite3 module could not even say so.
             raise sqlite3.DatabaseError(f"unreadable text in the file ({error.reason})") from error

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from starlette.requests import HTTPConnection
 
 from crdt_sync.errors import AccessError, Forbidden
-from crdt_sync.values import check_document, check_tenant
+from crdt_sync.values import RoomId, check_document, check_tenant
 from server.auth.credentials import read_credential
 from server.auth.grants import CredentialRefused, Grant
 from server.auth.tickets import Tickets
@@ -46,8 +46,8 @@ class Door:
             grant = admission.grant
             if check_tenant(tenant) != grant.tenant:
                 raise Forbidden(f"this token is not for tenant {tenant}")
-            if document is not None and not grant.may_read(check_document(document)):
-                raise Forbidden(f"this token does not allow to read {document}")
+            if document is not None:
+                grant.check_read(RoomId(tenant, check_document(document)))
         except AccessError as error:
             reason = error.reason if isinstance(error, CredentialRefused) else error.code
             self._meters.auth_refusals.labels(reason=reason).inc()

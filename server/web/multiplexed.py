@@ -6,7 +6,7 @@ import time
 
 from starlette.websockets import WebSocket
 
-from crdt_sync.errors import AccessError, Forbidden, LimitExceeded, OutOfTurn, SyncError
+from crdt_sync.errors import AccessError, LimitExceeded, OutOfTurn, SyncError
 from crdt_sync.protocol import multiplexed
 from crdt_sync.protocol.messages import Denied, Leave, Message, StateRequest
 from crdt_sync.values import RoomId
@@ -77,9 +77,9 @@ class Documents:
             next_member_id(), grant.subject, grant.may_write(document), MULTIPLEXED, self._connection.outbox
         )
         try:
-            if not grant.may_read(document):
-                raise Forbidden(f"this token does not allow to read {document}")
-            host = await self._relay.rooms.enter(RoomId(self._tenant, document), member)
+            room_id = RoomId(self._tenant, document)
+            grant.check_read(room_id)
+            host = await self._relay.rooms.enter(room_id, member)
         except AccessError as error:
             self._connection.outbox.put(multiplexed.encode(document, Denied(error.code, str(error))))
             return None

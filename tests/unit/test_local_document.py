@@ -89,3 +89,16 @@ async def test_P4_one_damaged_document_is_named_and_the_others_can_be_used(tmp_p
         with pytest.raises(StoreCorrupted):
             async with till.edit(period="2026-10") as docs:
                 docs.inventory.receive("tea", 1, at="shop")
+
+
+async def test_P17_what_waits_is_still_counted_when_a_failure_has_dropped_its_document(tmp_path: Path) -> None:
+    async with open_sqlite_store(tmp_path / "till.db", create=True, kind="test", bytes_max=ROOM_FOR_LITTLE) as store:
+        shelf = Shelf(store, "till-1", DEFAULT_LIMITS)
+        document = await shelf.open("inventory/catalog")
+        await edit(document, "small", "x")
+        with pytest.raises(StoreUnavailable):
+            await edit(document, "large", "x" * 10 * ROOM_FOR_LITTLE)
+        shelf.drop(["inventory/catalog"])
+        assert shelf.unsynced == 1
+        await shelf.open("inventory/catalog")
+        assert shelf.unsynced == 1

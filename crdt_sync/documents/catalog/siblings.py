@@ -147,7 +147,7 @@ def readable(value: object) -> tuple[bool, Value]:
     if is_deletion(value):
         return True, DELETED
     try:
-        return True, check_value("sibling", read_value(value))  # type: ignore[arg-type]
+        return True, check_value("sibling", read_value(value))  # type: ignore[arg-type]  # a stranger wrote it
     except InvalidValue:
         # A nested type or raw bytes, which no facade of ours writes.
         return False, None
