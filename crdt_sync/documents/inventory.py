@@ -23,7 +23,7 @@ from crdt_sync.documents.catalog.registers import (
 from crdt_sync.documents.clock import HybridClock
 from crdt_sync.documents.keys import LIFE, check_name, location_key, product_key
 from crdt_sync.documents.roots import Roots, RootsView, Value
-from crdt_sync.documents.schema import ATTRIBUTES, PERIODS, Fault, meta_faults
+from crdt_sync.documents.schema import ATTRIBUTES, META, PERIODS, Fault, meta_faults, whole
 from crdt_sync.documents.stock.escrow import ESCROW, Policy, check_policy, read_policy
 from crdt_sync.documents.stock.movements import Cell
 from crdt_sync.documents.stock.stock import Stock
@@ -125,6 +125,11 @@ class InventoryDocument(Stock):
     def locations(self) -> dict[str, dict[str, Value]]:
         """All locations with their attributes."""
         return self._read_catalog().locations
+
+    @property
+    def min_writer(self) -> int:
+        """The version that writers of this catalog must have; 1 where nobody has asked for more."""
+        return whole(self._catalog.get(META, "minWriter")) or 1
 
     # Conflicts
 
