@@ -26,10 +26,14 @@
     |  |- SnapshotMismatch           a snapshot did not equal the log that it was to replace
     |- DocumentError                 a facade misused in our own process; raised before anything is written
     |  |- InvalidName |- QuantityOutOfRange |- UnknownProduct |- UnknownLocation |- PeriodClosed
-    |  |- AlreadyExists |- InvalidValue |- WrongKind |- SchemaTooNew
+    |  |- AlreadyExists |- WrongKind |- SchemaTooNew |- InvalidValue
+    |  |  |- InvalidField            a well-known field was given what it can't hold
     |  |- VersionMismatch            a write on the grounds of a version that is not the latest any more
     |  |- UnknownSibling             a resolution chose a value that does not stand in this conflict
     |  |- InsufficientRights |- NotTheHolder |- HoldEnded |- PeriodsMissing
+    |  |- CurrencyMismatch           money of two currencies was added up or compared
+    |  |- NothingToUndo              this peer has made no edit that it could take back
+    |  |- CannotUndo                 an edit that can't be taken back, and why; nothing was written
     |- ReplicaBroken                 native CRDT code failed: rebuild the replica from its log (retryable)
     |- NotSynced                     a peer could not bring its edits to the relay in the time given (retryable)
 """
@@ -206,6 +210,26 @@ class InvalidValue(DocumentError):
     code = "invalid-value"
 
 
+class InvalidField(InvalidValue):
+    """A well-known field of a product or a location was given, or holds, what it is not for."""
+
+    code = "invalid-field"
+
+    def __init__(self, field: str, value: object, expected: str) -> None:
+        super().__init__(f"{field}: {value!r} is not {expected}")
+        self.field, self.value, self.expected = field, value, expected
+
+
+class CurrencyMismatch(DocumentError):
+    """Money of two currencies was added up or compared: only somebody who knows the rate can do that."""
+
+    code = "currency-mismatch"
+
+    def __init__(self, one: str, other: str) -> None:
+        super().__init__(f"{one} and {other} do not add up, and neither is more than the other")
+        self.one, self.other = one, other
+
+
 class QuantityOutOfRange(DocumentError):
     """A quantity that is no integer, or beyond what every peer can hold exactly."""
 
@@ -310,6 +334,24 @@ class PeriodsMissing(DocumentError):
     def __init__(self, periods: list[str]) -> None:
         super().__init__(f"rights need the movements of {', '.join(periods)}, too: open them first")
         self.periods = periods
+
+
+class NothingToUndo(DocumentError):
+    """This peer has made no edit since it was opened, or has taken all of them back."""
+
+    code = "nothing-to-undo"
+
+
+class CannotUndo(DocumentError):
+    """An edit can't be taken back, for ``reasons``. Nothing was written.
+
+    With ``is_final`` no later try will do better, so the peer has given it up: the next undo is of the edit before."""
+
+    code = "cannot-undo"
+
+    def __init__(self, reasons: tuple[str, ...], *, is_final: bool) -> None:
+        super().__init__("; ".join(reasons))
+        self.reasons, self.is_final = reasons, is_final
 
 
 class ReplicaBroken(SyncError):
