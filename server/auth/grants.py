@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from crdt_sync.errors import Forbidden, InvalidName, Unauthenticated
 from crdt_sync.values import RoomId, check_document
 
 Refusal: TypeAlias = Literal["missing", "malformed", "untrusted", "expired", "claims", "ticket"]
 """Why a credential was refused, as the meters count it."""
+
+
+RELAY_SUBJECT: Final = "relay"
+"""Whom the relay's own steward acts as; no token of anybody else may name it."""
 
 
 class CredentialRefused(Unauthenticated):

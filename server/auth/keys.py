@@ -29,6 +29,7 @@ SECRET_FILE_BYTES_MAX = 4096
 JWKS_FILE_BYTES_MAX = 256 << 10
 RSA_BITS_MIN, RSA_BITS_MAX = 2048, 8192
 SECRET_KEY_ID = "secret"  # noqa: S105  the name of a key, not the key
+OWN_KEY_ID = "relay"
 PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
 
@@ -39,6 +40,8 @@ class VerifyingKey:
     kid: str | None
     algorithms: frozenset[str]
     key: Key = field(repr=False)
+    is_own: bool = False
+    """Known to this start of the relay and to nobody else."""
 
 
 class KeyRing:
@@ -47,19 +50,29 @@ class KeyRing:
     def __init__(self, keys: Iterable[VerifyingKey]) -> None:
         self._keys = tuple(keys)
 
-    def find(self, algorithm: str, kid: str | None) -> Key | None:
-        """The key of this name for this algorithm. Without a name: the only one for the algorithm, if there is one."""
+    def find(self, algorithm: str, kid: str | None) -> VerifyingKey | None:
+        """The key of this name for this algorithm. Without a name: the only one for the algorithm, if there is one.
+
+        The relay's own key is found by its name only, so it makes nobody else's token ambiguous."""
         able = [key for key in self._keys if algorithm in key.algorithms]
-        if kid is not None:
-            able = [key for key in able if key.kid == kid]
-        return able[0].key if len(able) == 1 else None
+        able = [key for key in able if (not key.is_own if kid is None else key.kid == kid)]
+        return able[0] if len(able) == 1 else None
 
 
 def secret_key(secret: bytes) -> VerifyingKey:
     """The HS256 key of a shared secret. Raises ValueError for fewer than 32 bytes."""
+    return _hs256_key(SECRET_KEY_ID, secret, is_own=False)
+
+
+def own_key(secret: bytes) -> VerifyingKey:
+    """The HS256 key of a secret that only this start of the relay knows. Raises ValueError for fewer than 32 bytes."""
+    return _hs256_key(OWN_KEY_ID, secret, is_own=True)
+
+
+def _hs256_key(kid: str, secret: bytes, *, is_own: bool) -> VerifyingKey:
     if len(secret) < SECRET_BYTES_MIN:
         raise ValueError(f"a secret must have at least {SECRET_BYTES_MIN} bytes, this one has {len(secret)}")
-    return VerifyingKey(SECRET_KEY_ID, frozenset({"HS256"}), OctKey.import_key(secret))
+    return VerifyingKey(kid, frozenset({"HS256"}), OctKey.import_key(secret), is_own)
 
 
 def load_or_create_secret(path: Path) -> bytes:

@@ -11,7 +11,7 @@ import json
 import secrets
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from joserfc import jws
 from joserfc.errors import JoseError
@@ -19,8 +19,8 @@ from joserfc.jwk import OctKey
 
 from crdt_sync.errors import Forbidden, InvalidName
 from crdt_sync.values import check_tenant
-from server.auth.grants import CredentialRefused, DocumentPattern, Grant, Role
-from server.auth.keys import KeyRing, load_or_create_secret, secret_key
+from server.auth.grants import RELAY_SUBJECT, CredentialRefused, DocumentPattern, Grant, Role
+from server.auth.keys import KeyRing, VerifyingKey, load_or_create_secret, secret_key
 from server.auth.strict_json import parse_object
 
 TOKEN_BYTES_MAX = 8 << 10
@@ -29,6 +29,7 @@ NAME_CHARS_MAX = 256
 HEADER_MEMBERS = frozenset({"alg", "kid", "typ"})
 """A token that brings more wants something of us: another key (jwk, jku, x5u, x5c), an extension (crit, b64)."""
 EVERY_DOCUMENT = ("*",)
+_RESERVED: Final = f"the subject {RELAY_SUBJECT!r} is the relay's own: no other token may name it (sub)"
 
 
 class _TrustedAlgorithm(jws.JWSRegistry):
@@ -61,15 +62,17 @@ class TokenVerifier:
         Raises :class:`CredentialRefused` for a token that does not hold and :class:`Forbidden` for a good one whose
         tenant is not served here. No message holds a part of the token.
         """
-        claims = self._signed_claims(token)
+        claims, key = self._signed_claims(token)
         self._check_origin(claims)
         expires_at_s = self._check_times(claims, now_s)
         grant = _grant(claims, expires_at_s)
+        if grant.subject == RELAY_SUBJECT and not key.is_own:
+            raise CredentialRefused("claims", _RESERVED)
         if self._tenants and grant.tenant not in self._tenants:
             raise Forbidden("the token's tenant is not served here")
         return grant
 
-    def _signed_claims(self, token: str) -> dict[str, Any]:
+    def _signed_claims(self, token: str) -> tuple[dict[str, Any], VerifyingKey]:
         if len(token) > TOKEN_BYTES_MAX:
             raise CredentialRefused("malformed", f"a token has at most {TOKEN_BYTES_MAX} bytes")
         header = _parse_header(token)
@@ -82,12 +85,12 @@ class TokenVerifier:
         if key is None:
             raise CredentialRefused("untrusted", "the token is signed with a key or an algorithm that is not trusted")
         try:
-            signed = jws.deserialize_compact(token, key, registry=_TrustedAlgorithm(algorithms=[algorithm]))
+            signed = jws.deserialize_compact(token, key.key, registry=_TrustedAlgorithm(algorithms=[algorithm]))
         except (JoseError, ValueError):
             # Without the cause: its message may quote what was signed.
             raise CredentialRefused("untrusted", "the token's signature does not hold") from None
         try:
-            return parse_object(signed.payload or b"")
+            return parse_object(signed.payload or b""), key
         except ValueError:
             raise CredentialRefused("malformed", "the token's claims are no unambiguous JSON object") from None
 
@@ -112,15 +115,14 @@ class TokenVerifier:
 
 
 class TokenIssuer:
-    """Signs HS256 tokens with the relay's own secret."""
+    """Signs HS256 tokens."""
 
     def __init__(
-        self, secret: bytes, *, issuer: str = "crdt-sync", audience: str = "crdt-sync", ttl_max_s: int = 86_400
+        self, key: VerifyingKey, *, issuer: str = "crdt-sync", audience: str = "crdt-sync", ttl_max_s: int = 86_400
     ) -> None:
-        """Raises ValueError for a secret of fewer than 32 bytes."""
-        key = secret_key(secret)
+        """``key`` is :func:`~server.auth.keys.secret_key` for whoever comes, or ``own_key`` for the relay itself."""
         assert isinstance(key.key, OctKey)
-        self._key, self._kid = key.key, key.kid
+        self._key, self._kid, self._is_own = key.key, key.kid, key.is_own
         self._issuer, self._audience, self._ttl_max_s = issuer, audience, ttl_max_s
 
     def issue(
@@ -145,6 +147,8 @@ class TokenIssuer:
             raise ValueError(f"a token must live 1 to {self._ttl_max_s} seconds, not {ttl_s}")
         if not _is_name(subject):
             raise ValueError(f"a subject must be 1 to {NAME_CHARS_MAX} printable characters")
+        if subject == RELAY_SUBJECT and not self._is_own:
+            raise ValueError(_RESERVED)
         if role not in set(Role):
             raise ValueError(f"{role!r} is no role: {', '.join(Role)}")
         claims = {
@@ -182,7 +186,8 @@ def issue_token(  # noqa: PLR0913  the command line's options, one by one
 
     Raises :class:`SettingsError` for the file, :class:`InvalidName` and ValueError as :meth:`TokenIssuer.issue`.
     """
-    signer = TokenIssuer(load_or_create_secret(secret_file), issuer=issuer, audience=audience, ttl_max_s=ttl_max_s)
+    key = secret_key(load_or_create_secret(secret_file))
+    signer = TokenIssuer(key, issuer=issuer, audience=audience, ttl_max_s=ttl_max_s)
     return signer.issue(tenant=tenant, role=role, documents=documents, subject=subject, ttl_s=ttl_s, now_s=now_s)
 
 

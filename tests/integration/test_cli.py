@@ -78,6 +78,7 @@ async def test_a_token_of_the_command_line_opens_the_relay(tmp_path: Path) -> No
         (["--tenant", "acme", "--role", "viewer", "--ttl", "soon"], "'soon' is no time such as 90s"),
         (["--tenant", "acme", "--role", "viewer", "--ttl", "9d"], "86400"),
         (["--tenant", "acme", "--role", "viewer", "--document", "../x"], "../x"),
+        (["--tenant", "acme", "--role", "admin", "--subject", "relay"], "the subject 'relay' is the relay's own"),
         (["--role", "viewer"], "--tenant"),
     ],
 )

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from starlette.types import Receive, Scope, Send
 
 from server.auth.grants import DocumentPattern, Grant, Role
+from server.auth.keys import secret_key
 from server.auth.tickets import Tickets
 from server.auth.tokens import TokenIssuer
 from server.telemetry.logs import (
@@ -35,7 +36,7 @@ from tests.unit.server.tokens import CLAIMS, SECRET, segment, signed
 Format = Literal["console", "json"]
 GRANT = Grant("x", "acme", (DocumentPattern("*"),), Role.VIEWER, 1_000_000_000, "t")
 issued = st.integers(1, 86_400).map(
-    lambda ttl_s: TokenIssuer(SECRET).issue(tenant="acme", role="viewer", subject="x", ttl_s=ttl_s, now_s=0)
+    lambda ttl_s: TokenIssuer(secret_key(SECRET)).issue(tenant="acme", role="viewer", subject="x", ttl_s=ttl_s, now_s=0)
 )
 loose = st.just(signed(CLAIMS, header=json.dumps({"typ": "JWT", "alg": "HS256"}, indent=1).encode()))
 tickets = st.builds(lambda: Tickets().issue(GRANT, 0))

@@ -18,7 +18,7 @@ from joserfc.jwk import OKPKey, RSAKey
 
 from crdt_sync.errors import AccessError, Forbidden, InvalidName, Unauthenticated
 from server.auth.grants import CredentialRefused, DocumentPattern, Grant, Refusal, Role
-from server.auth.keys import KeyRing, load_jwks, load_or_create_secret, load_secret, secret_key
+from server.auth.keys import KeyRing, load_jwks, load_or_create_secret, load_secret, own_key, secret_key
 from server.auth.tokens import TOKEN_BYTES_MAX, TokenIssuer, TokenVerifier, issue_token
 from tests.unit.server.tokens import CLAIMS, NOW_S, SECRET, hs256, segment, signed, with_claims
 
@@ -70,7 +70,7 @@ def test_without_docs_a_token_opens_every_document_of_its_tenant_and_with_none_n
 
 @pytest.mark.parametrize("role", Role)
 def test_what_the_issuer_signs_the_verifier_takes(role: Role) -> None:
-    token = TokenIssuer(SECRET).issue(
+    token = TokenIssuer(secret_key(SECRET)).issue(
         tenant="acme", role=role, documents=["a", "b/*"], subject="x", ttl_s=60, now_s=NOW_S + 0.9
     )
     grant = VERIFIER.verify(token, now_s=NOW_S + 1)
@@ -80,7 +80,7 @@ def test_what_the_issuer_signs_the_verifier_takes(role: Role) -> None:
 
 
 def test_two_issued_tokens_have_two_ids() -> None:
-    issuer = TokenIssuer(SECRET)
+    issuer = TokenIssuer(secret_key(SECRET))
     ids = {
         VERIFIER.verify(
             issuer.issue(tenant="acme", role="viewer", subject="x", ttl_s=60, now_s=NOW_S), now_s=NOW_S
@@ -108,12 +108,33 @@ def test_two_issued_tokens_have_two_ids() -> None:
 def test_the_issuer_signs_nothing_that_no_verifier_would_take(change: dict[str, Any], error: type[Exception]) -> None:
     wanted = {"tenant": "acme", "role": "viewer", "subject": "x", "ttl_s": 60, "now_s": NOW_S}
     with pytest.raises(error):
-        TokenIssuer(SECRET).issue(**{**wanted, **change})
+        TokenIssuer(secret_key(SECRET)).issue(**{**wanted, **change})
+
+
+def test_only_the_relays_own_key_signs_for_the_relay(tmp_path: Path) -> None:
+    own = own_key(bytes(32))
+    (tmp_path / "jwks").write_text(json.dumps({"keys": [public(ED25519, kid="relay")]}))
+    verifier = TokenVerifier(KeyRing([secret_key(SECRET), own, *load_jwks(tmp_path / "jwks")]))
+    asked: dict[str, Any] = {"tenant": "acme", "role": "admin", "subject": "relay", "ttl_s": 60, "now_s": NOW_S}
+    assert verifier.verify(TokenIssuer(own).issue(**asked), now_s=NOW_S).subject == "relay"
+    with pytest.raises(ValueError, match="the subject 'relay' is the relay's own"):
+        TokenIssuer(secret_key(SECRET)).issue(**asked)
+    assert reason_for(with_claims(sub="relay"), verifier) == "claims"
+    assert reason_for(signed(CLAIMS, header={"alg": "HS256", "kid": "relay"}), verifier) == "untrusted"
+    edwards = {"alg": "EdDSA", "kid": "relay"}
+    assert verifier.verify(by(ED25519, edwards), now_s=NOW_S).subject == "till-1"
+
+
+def test_the_relays_own_key_makes_no_token_without_a_key_name_ambiguous_and_verifies_none() -> None:
+    verifier = TokenVerifier(KeyRing([own_key(bytes(32)), secret_key(SECRET)]))
+    assert verifier.verify(with_claims(), now_s=NOW_S).subject == "till-1"
+    assert reason_for(signed(CLAIMS, secret=bytes(32)), verifier) == "untrusted"
+    assert reason_for(signed(CLAIMS, secret=bytes(32)), TokenVerifier(KeyRing([own_key(bytes(32))]))) == "untrusted"
 
 
 def test_a_short_secret_neither_signs_nor_verifies() -> None:
     with pytest.raises(ValueError, match="at least 32 bytes"):
-        TokenIssuer(b"x" * 31)
+        TokenIssuer(secret_key(b"x" * 31))
     with pytest.raises(ValueError, match="at least 32 bytes"):
         secret_key(b"x" * 31)
 
@@ -345,7 +366,7 @@ def test_the_token_of_the_command_line_is_signed_with_a_secret_that_it_makes(tmp
 
 
 def test_the_signature_is_that_of_rfc_7515() -> None:
-    token = TokenIssuer(SECRET).issue(tenant="acme", role="viewer", subject="x", ttl_s=60, now_s=NOW_S)
+    token = TokenIssuer(secret_key(SECRET)).issue(tenant="acme", role="viewer", subject="x", ttl_s=60, now_s=NOW_S)
     message, _, signature = token.rpartition(".")
     assert signature == segment(hs256(message))
 
