@@ -7,9 +7,9 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Final, NamedTuple
 
+from server.scribes.confinement import worker_environment
 from server.scribes.frames import DONE, EXIT_MEMORY, HEAD, LAST, LENGTH_BYTES, READY, REFUSED, head, lengths
 
 CHUNK_BYTES: Final = 1 << 20
@@ -17,9 +17,6 @@ CHUNK_BYTES: Final = 1 << 20
 STDERR_BYTES_MAX: Final = 4096
 ANSWER_PARTS_MAX: Final = 2
 END_S: Final = 5.0
-
-_ENVIRONMENT: Final = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-_ENVIRONMENT_PREFIXES: Final = ("LC_", "PYTHON", "COVERAGE_")
 
 
 class Answer(NamedTuple):
@@ -67,7 +64,7 @@ class Worker:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             limit=CHUNK_BYTES,
-            env=_environment(),
+            env=worker_environment(),
         )
         # An answer comes out of the worker's memory, so it can't be larger.
         return cls(process, memory_bytes_max)
@@ -168,21 +165,6 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return str(number)
-
-
-def _environment() -> dict[str, str]:
-    """What a worker needs and no more: the relay's environment may hold secrets, and a worker runs strangers' bytes."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if name in _ENVIRONMENT or name.startswith(_ENVIRONMENT_PREFIXES)
-    }
-    # The very code that runs here, wherever it is installed.
-    ours = str(Path(__file__).resolve().parents[2])
-    kept["PYTHONPATH"] = os.pathsep.join(filter(None, (ours, kept.get("PYTHONPATH"))))
-    # yrs writes some nine kilobytes for each panic otherwise.
-    kept["RUST_BACKTRACE"] = "0"
-    return kept
 
 
 def _chunks(first: bytes, parts: Sequence[bytes]) -> Iterator[bytes]:

@@ -4,16 +4,15 @@ standard output, ends with its input. It may crash, hang or run out of memory; i
 
 from __future__ import annotations
 
-import ctypes
 import math
 import os
 import resource
-import signal
 import struct
 import sys
 from collections.abc import Sequence
-from typing import BinaryIO, Final
+from typing import BinaryIO
 
+from server.scribes.confinement import confine, limit, tie_to
 from server.scribes.frames import (
     DONE,
     EXIT_MEMORY,
@@ -27,13 +26,12 @@ from server.scribes.frames import (
     lengths,
 )
 
-_PR_SET_PDEATHSIG: Final = 1
-
 
 def main(arguments: Sequence[str]) -> int:
     parent, memory_bytes_max, cpu_s = int(arguments[0]), int(arguments[1]), float(arguments[2])
-    _confine(memory_bytes_max)
-    if not _tie_to(parent):
+    limit(resource.RLIMIT_AS, memory_bytes_max)
+    confine()
+    if not tie_to(parent):
         return EXIT_ORPHAN
     source = sys.stdin.buffer
     # Native code that prints must not speak in our name.
@@ -47,26 +45,6 @@ def main(arguments: Sequence[str]) -> int:
         except BrokenPipeError:
             os._exit(EXIT_ORPHAN)
     return 0
-
-
-def _confine(memory_bytes_max: int) -> None:
-    _limit(resource.RLIMIT_AS, memory_bytes_max)
-    _limit(resource.RLIMIT_CORE, 0)
-    # Ctrl+C in a terminal reaches the whole process group; when a scribe ends is for its supervisor to say.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _limit(what: int, value: int) -> None:
-    """Set the soft limit; the operator's hard limit stays, and stays in force."""
-    _, hard = resource.getrlimit(what)
-    resource.setrlimit(what, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
-
-
-def _tie_to(parent: int) -> bool:
-    """End with the parent, even in the middle of a task. False when it is gone already."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    return os.getppid() == parent
 
 
 def _serve(source: BinaryIO, sink: BinaryIO, memory_bytes_max: int, cpu_s: float) -> None:
@@ -97,7 +75,7 @@ def _serve(source: BinaryIO, sink: BinaryIO, memory_bytes_max: int, cpu_s: float
 def _allow_cpu(cpu_s: float) -> None:
     """End a task that nobody watches any more: the supervisor's own timeout comes first."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    _limit(resource.RLIMIT_CPU, math.ceil(usage.ru_utime + usage.ru_stime + cpu_s) + 1)
+    limit(resource.RLIMIT_CPU, math.ceil(usage.ru_utime + usage.ru_stime + cpu_s) + 1)
 
 
 def _address_space_bytes() -> int:
