@@ -6,6 +6,7 @@ import typer
 
 from server.commands.check_config import check_config
 from server.commands.inspect import inspect
+from server.commands.quality import quality
 from server.commands.replay import WHOLE_LINE, replay
 from server.commands.rooms import rooms
 from server.commands.serve import serve
@@ -27,4 +28,5 @@ application.command("check-config")(check_config)
 application.command()(rooms)
 application.command()(inspect)
 application.command()(verify)
+application.command()(quality)
 application.command("replay", context_settings=dict(WHOLE_LINE))(replay)

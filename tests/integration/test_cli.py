@@ -217,3 +217,15 @@ def test_help_lists_the_commands_and_no_command_is_an_error() -> None:
     for command in ("serve", "token", "check-config", "rooms", "inspect", "verify"):
         assert command in shown.stdout
     assert run_command("nonsense").returncode == 2
+
+
+def test_quality_scores_every_document_and_can_fail_a_build(filled: Path) -> None:
+    where = ("quality", "acme", "--data", str(filled))
+    done = run_command(*where)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "inventory/catalog  completeness 0.500, validity 1.000, consistency 1.000" in done.stdout
+    assert "product Söckchen 🧦, name: None, expected a value" in done.stdout
+    assert run_command(*where, "--at-least", "0.99").returncode == 1
+    report = json.loads(run_command(*where, "--json").stdout)
+    assert [document["document"] for document in report["documents"]][:2] == ["inventory/catalog", "inventory"]
+    assert report["documents"][1]["score"] == 1.0
