@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from crdt_sync.documents.catalog.arbitration import DEFAULT_POLICY, Arbitration, ConflictPolicy
-from crdt_sync.documents.catalog.conflicts import Conflict, Resolution
+from crdt_sync.documents.catalog.audit_trail import Resolution
+from crdt_sync.documents.catalog.conflicts import Conflict
 from crdt_sync.documents.catalog.registers import (
     ACTIVE,
     Catalog,
@@ -21,7 +22,8 @@ from crdt_sync.documents.catalog.registers import (
     same,
 )
 from crdt_sync.documents.clock import HybridClock
-from crdt_sync.documents.keys import LIFE, check_name, location_key, product_key
+from crdt_sync.documents.faces import Location, Product, fields_of
+from crdt_sync.documents.keys import LIFE, check_name, comp, location_key, product_key
 from crdt_sync.documents.roots import Roots, RootsView, Value
 from crdt_sync.documents.schema import ATTRIBUTES, META, PERIODS, Fault, meta_faults, whole
 from crdt_sync.documents.stock.escrow import ESCROW, Policy, check_policy, read_policy
@@ -114,9 +116,25 @@ class InventoryDocument(Stock):
         Raises :class:`UnknownProduct`, and :class:`InvalidValue` when a foreign page stored something unreadable."""
         return read_value(self._catalog.get(ATTRIBUTES, product_key(self._known_product(sku), check_field(field))))
 
-    def product(self, sku: str) -> dict[str, Value]:
-        """All attributes of a product. A full read of the catalog. Raises :class:`UnknownProduct`."""
-        return self.products().get(self._known_product(sku), {})
+    def product(self, sku: str) -> Product:
+        """A product's typed face: a mapping of its attributes, to be read and set. Raises :class:`UnknownProduct`."""
+        return Product(self._known_product(sku), self)
+
+    def location(self, name: str) -> Location:
+        """A location's typed face, as :meth:`product`. Raises :class:`UnknownLocation`."""
+        return Location(self._known_location(name), self)
+
+    def attributes(self, sku: str) -> dict[str, Value]:
+        """All attributes of a product. Reads every key of the catalog and the values of this one product."""
+        return fields_of(self._catalog, comp(self._known_product(sku)), read_value)
+
+    def location_attribute(self, name: str, field: str) -> Value:
+        """One attribute of a location, as :meth:`attribute`. Raises :class:`UnknownLocation`."""
+        return read_value(self._catalog.get(ATTRIBUTES, location_key(self._known_location(name), check_field(field))))
+
+    def location_attributes(self, name: str) -> dict[str, Value]:
+        """All attributes of a location, as :meth:`attributes`."""
+        return fields_of(self._catalog, "@" + comp(self._known_location(name)), read_value)
 
     def products(self) -> dict[str, dict[str, Value]]:
         """All products with their attributes. Whole numbers are ints, whoever wrote them."""

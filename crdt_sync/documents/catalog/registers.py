@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import TypeAlias
 
+from crdt_sync.documents.catalog.money import Money
 from crdt_sync.documents.keys import LIFE, check_name, uncomp
 from crdt_sync.documents.names import check_period
 from crdt_sync.documents.roots import Value
@@ -49,9 +50,12 @@ def check_value(name: str, value: object) -> Value:
     """Return a copy of ``value`` that every peer reads back equal.
 
     Text, bool, int within ±(2**53 - 1), finite float, None, or a list of these; at most 64 KiB as JSON.
-    Money is an int of minor units, an exact decimal is a text. Raises :class:`InvalidValue`."""
-    if isinstance(value, (list, tuple)):
-        checked: Value = [_scalar(name, item) for item in value]
+    :class:`Money` becomes a list of its minor units and its currency, an exact decimal is a text.
+    Raises :class:`InvalidValue`."""
+    if isinstance(value, Money):
+        checked: Value = value.stored()
+    elif isinstance(value, (list, tuple)):
+        checked = [_scalar(name, item) for item in value]
     else:
         checked = _scalar(name, value)
     size = len(json.dumps(checked, ensure_ascii=False).encode())
