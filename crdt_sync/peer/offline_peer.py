@@ -6,9 +6,11 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Literal, TypeAlias
+
+from websockets.exceptions import ConnectionClosed
 
 from crdt_sync.documents.catalog.registers import read_periods
 from crdt_sync.documents.clock import HybridClock
@@ -58,6 +60,9 @@ class OfflinePeer:
         self._editing = asyncio.Lock()
         self._link: Link | None = None
         self._link_changed = asyncio.Event()
+        self._has_joined = False
+        """The link talks about every document that was known when it began."""
+        self._arrived = asyncio.Event()
         self._last_error: str | None = None
         self._failed_attempts = 0
 
@@ -171,8 +176,27 @@ class OfflinePeer:
             finally:
                 for wait in waits:
                     wait.cancel()
-            if link is not None and link is self._link and link.is_settled:
-                return
+            if link is not None and link is self._link and self._has_joined and link.is_settled:
+                # A period may have come to the catalog in this very moment; then there is more to wait for.
+                catalog = await self._shelf.open(CATALOG)
+                with suppress(ConnectionClosed):  # Then this link is gone, and the next one is waited for.
+                    await self._follow_periods(catalog)
+                if link is self._link and link.is_settled:
+                    return
+
+    async def news(self) -> None:
+        """Wait until something has come from the relay since this was called last. For one caller."""
+        await self._arrived.wait()
+        self._arrived.clear()
+
+    async def follow(self, document: str) -> None:
+        """Keep a document in step that the catalog does not name, such as the metrics of a period.
+
+        Raises :class:`StoreError` and :class:`InvalidName`."""
+        await self._shelf.open(document)
+        if self._link is not None:
+            with suppress(ConnectionClosed):  # The next link joins all that is open here.
+                await self._link.join(document)
 
     async def _desk(self, period: str, others: Iterable[str] = ()) -> Desk:
         catalog, movements, metrics = [
@@ -226,6 +250,8 @@ class OfflinePeer:
             self._set_link(link)
             try:
                 await self._join_all(link)
+                self._has_joined = True
+                self._link_changed.set()
                 if not until_settled:
                     await talking
                 settling = asyncio.create_task(link.settled())
@@ -244,7 +270,7 @@ class OfflinePeer:
                 await document.tidy()
 
     def _set_link(self, link: Link | None) -> None:
-        self._link = link
+        self._link, self._has_joined = link, False
         if link is not None:
             self._failed_attempts, self._last_error = 0, None
         self._link_changed.set()
@@ -255,8 +281,13 @@ class OfflinePeer:
 
     async def _on_news(self, document: LocalDocument) -> None:
         """The catalog says which periods there are; a period that begins while we are online is followed at once."""
-        if document.name == CATALOG and self._follow == "all" and self._link is not None:
-            for period in _periods(document):
+        if document.name == CATALOG:
+            await self._follow_periods(document)
+        self._arrived.set()
+
+    async def _follow_periods(self, catalog: LocalDocument) -> None:
+        if self._follow == "all" and self._link is not None:
+            for period in _periods(catalog):
                 await self._link.join(movements_document(period))
 
     def _check_refusals(self, link: Link) -> None:
