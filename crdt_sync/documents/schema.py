@@ -15,6 +15,7 @@ INT_MAX = 2**53 - 1
 
 META, ATTRIBUTES, PERIODS, MOVEMENTS, GAUGES, COUNTERS = "meta", "attr", "periods", "mv", "g", "c"
 HISTOGRAMS, REGISTERS, SAMPLES, ROLLUPS, REJECTED = "h", "d", "s", "r", "rej"
+RULES, INCIDENTS = "rules", "incident"
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from crdt_sync.documents.catalog.conflicts import (
+from crdt_sync.documents.catalog.audit_trail import (
     RESOLUTIONS,
-    UNSET,
-    Conflict,
     Resolution,
     Strategy,
+    acknowledged,
     covered_tips,
-    open_conflicts,
     resolution_faults,
     resolutions,
-    version_of,
 )
+from crdt_sync.documents.catalog.conflicts import UNSET, Conflict, open_conflicts, version_of
+from crdt_sync.documents.catalog.inconsistencies import Inconsistency
 from crdt_sync.documents.catalog.merges import MERGES, Merge, canonical
 from crdt_sync.documents.catalog.registers import ACTIVE, DELETED, check_value, same
+from crdt_sync.documents.catalog.rules import Rules, check_rule, read_rules, rule_key
 from crdt_sync.documents.catalog.siblings import CLAIM, NO_FORKS, VAULT, ForksView, Sibling, Siblings
 from crdt_sync.documents.keys import LIFE, movement_id, product_key
 from crdt_sync.documents.roots import Roots, Value
-from crdt_sync.documents.schema import ATTRIBUTES, Fault
+from crdt_sync.documents.schema import ATTRIBUTES, RULES, Fault
 from crdt_sync.errors import InvalidValue, UnknownSibling
 
 
@@ -35,7 +35,7 @@ class ConflictPolicy:
     merges: Mapping[str, Merge] = field(default_factory=lambda: MERGES)
     """The functions that a resolution may name."""
     rules: Mapping[str, str] = field(default_factory=dict)
-    """By field the function that resolves it without asking anybody."""
+    """By field the function that resolves it without asking anybody, where the catalog has no rule for it."""
 
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.rules.values()) - set(self.merges)):
@@ -75,11 +75,41 @@ class Arbitration:
                 found[key] = self._revival(sku, key)
         return [found[key] for key in sorted(found)]
 
+    def inconsistent(self, found: Iterable[Inconsistency]) -> list[Conflict]:
+        """Of these the ones that nobody has acknowledged as they are now, by key."""
+        seen = acknowledged(self._catalog)
+        return [
+            Conflict(
+                one.key,
+                one.sku,
+                one.location,
+                one.sort,
+                "data_inconsistency",
+                (),
+                one.units,
+                self._acknowledge,
+                one.sentence,
+                one.evidence,
+            )
+            for one in sorted(found, key=lambda one: one.key)
+            if frozenset(one.evidence) not in seen.get(one.key, ())
+        ]
+
     def resolutions(self) -> list[Resolution]:
         return resolutions(self._catalog, self._forks)
 
     def faults(self) -> list[Fault]:
-        return resolution_faults(self._catalog, self._forks)
+        return [*resolution_faults(self._catalog, self._forks), *self.rules()[1]]
+
+    def rules(self) -> tuple[Rules, list[Fault]]:
+        """The rules of the catalog, and what there is no rule."""
+        return read_rules(self._catalog.entries(RULES), self._merges)
+
+    def set_rule(self, name: str, value: object) -> None:
+        """See :meth:`InventoryDocument.set_rule`."""
+        key, checked = rule_key(name), check_rule(name, value, self._merges)
+        if not same(self._catalog.get(RULES, key), checked):
+            self._catalog.put(RULES, key, checked)
 
     def version(self, key: str) -> str:
         return version_of(self._forks.heads(ATTRIBUTES, key))
@@ -91,16 +121,16 @@ class Arbitration:
         self._catalog.put(VAULT, f"{key}|{CLAIM}{mid}", [value, self._rid, written])
 
     def settle(self) -> list[Conflict]:
-        """Resolve what a rule is for (field to merge function), and return it. What its function refuses stays open.
-
-        Two peers may do so at once: they come to equal values."""
+        """Resolve what a rule is for, of the catalog or else of the policy, and return it. What its function refuses
+        stays open. Two peers may do so at once: they come to equal values."""
         settled = []
+        rules = {**self._rules, **self.rules()[0].merges}
         for conflict in self.conflicts():
-            merge = self._rules.get(conflict.field)
+            merge = rules.get(conflict.field)
             if merge is None or not all(sibling.is_known for sibling in conflict.siblings):
                 continue
             try:
-                value = self._merged(conflict, merge, None)
+                value = self._merged(conflict, merge)
             except InvalidValue:
                 # A rule is only for what it can merge; the rest is for a person.
                 continue
@@ -108,7 +138,7 @@ class Arbitration:
             settled.append(conflict)
         return settled
 
-    def resolve(self, conflict: Conflict, accept: str | None, value: object, merge: str | None, base: Value) -> None:
+    def resolve(self, conflict: Conflict, accept: str | None, value: object, merge: str | None, base: object) -> None:
         """See :meth:`Conflict.resolve`."""
         if sum((accept is not None, value is not UNSET, merge is not None)) != 1:
             raise InvalidValue(f"{conflict.key}: give just one of accept, value and merge")
@@ -132,14 +162,16 @@ class Arbitration:
         # One device may have written two of them, before and after a restart.
         return max(wanted, key=lambda sibling: sibling.stamp or 0).value, "local" if ours else "merge"
 
-    def _merged(self, conflict: Conflict, merge: str, base: Value) -> Value:
+    def _merged(self, conflict: Conflict, merge: str, base: object = UNSET) -> Value:
         function = self._merges.get(merge)
         if function is None:
             raise InvalidValue(f"there is no merge function {merge!r}; there are {', '.join(sorted(self._merges))}")
         if not all(sibling.is_known for sibling in conflict.siblings):
             raise InvalidValue(f"{conflict.key}: a sibling's value is gone, so that nothing can be merged")
+        if base is UNSET:
+            base = None if conflict.base is None else conflict.base[0]
         values = sorted((sibling.value for sibling in conflict.siblings), key=canonical)
-        return check_value(conflict.field, function(values, base))
+        return check_value(conflict.field, function(values, check_value("base", base)))
 
     def _check_known(self, conflict: Conflict) -> None:
         """The conflict may come from an earlier look, or from a caller's own making."""
@@ -157,17 +189,24 @@ class Arbitration:
         ):
             return
         self._keep(conflict.key, conflict.siblings)
+        self._catalog.put(ATTRIBUTES, conflict.key, self._stored(conflict, value))
+        # Where nobody follows the heads of this document, there is nothing to cover, and nothing that stays open.
+        if tips:
+            self._record(conflict.key, tips, value, how)
+
+    def _acknowledge(
+        self, conflict: Conflict, accept: str | None, value: object, merge: str | None, base: object
+    ) -> None:
+        if accept != "server" or (value, base) != (UNSET, UNSET) or merge is not None:
+            raise InvalidValue(f"{conflict.key}: a data inconsistency is acknowledged, or made good by other movements")
+        if frozenset(conflict.evidence) not in acknowledged(self._catalog).get(conflict.key, ()):
+            self._record(conflict.key, [*conflict.evidence], conflict.current, "server")
+
+    def _record(self, key: str, tips: list[Value], value: Value, how: Strategy) -> None:
         written = self._stamp()
         mid = movement_id(self._catalog.client_id, written)
-        self._catalog.put(ATTRIBUTES, conflict.key, self._stored(conflict, value))
-        if not tips:
-            # Nobody follows the heads of this document: there is nothing to cover, and nothing that stays open.
-            return
-        self._catalog.put(
-            RESOLUTIONS,
-            f"{conflict.key}|{mid}",
-            {"tips": tips, "how": how, "v": value, "by": self._rid, "t": written},
-        )
+        entry: Value = {"tips": tips, "how": how, "v": value, "by": self._rid, "t": written}
+        self._catalog.put(RESOLUTIONS, f"{key}|{mid}", entry)
 
     def _stored(self, conflict: Conflict, value: Value) -> Value:
         if conflict.field != LIFE or conflict.product is None:
@@ -181,7 +220,7 @@ class Arbitration:
         held = Siblings(self._catalog, self._forks)
         for sibling in siblings:
             if sibling.is_known and not held.has(key, sibling.tip):
-                self._catalog.put(VAULT, f"{key}|{sibling.tip}", [sibling.value, sibling.device, sibling.stamp])
+                self._catalog.put(VAULT, f"{key}|{sibling.tip}", sibling.entry())
 
     def _revival(self, sku: str, key: str) -> Conflict:
         held = Siblings(self._catalog, self._forks)

@@ -1,37 +1,32 @@
 """Open conflicts of a catalog: what its heads, its vault and its resolutions say together. Reads only.
 
-``resolve`` is the audit trail: ``{attribute}|{id}`` -> ``{tips, how, v, by, t}``. A key is in conflict when it has at
-least two tips that no resolution lists, and their values are not all equal.
+A key is in conflict when it has at least two tips that no resolution lists, and their values are not all equal.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, Literal, Protocol, TypeAlias
 
+from crdt_sync.documents.catalog.audit_trail import covered_tips, resolvers_of
 from crdt_sync.documents.catalog.merges import canonical
 from crdt_sync.documents.catalog.registers import parse_key
 from crdt_sync.documents.catalog.siblings import CLAIM, SIBLINGS_MAX, ForksView, Sibling, Siblings, readable, value_of
-from crdt_sync.documents.clock import at_ms
 from crdt_sync.documents.keys import LIFE
 from crdt_sync.documents.roots import RootsView, Value
-from crdt_sync.documents.schema import ATTRIBUTES, Fault, stamp
+from crdt_sync.documents.schema import ATTRIBUTES
 from crdt_sync.updates.forks import Head
 
-RESOLUTIONS = "resolve"
-
 ConflictKind: TypeAlias = Literal["concurrent_update", "update_delete", "version_mismatch", "data_inconsistency"]
-Strategy: TypeAlias = Literal["local", "server", "merge", "auto"]
 
 
 class Resolver(Protocol):
     """What closes a conflict; the document that found it provides it."""
 
     def __call__(
-        self, conflict: Conflict, accept: str | None, value: object, merge: str | None, base: Value
+        self, conflict: Conflict, accept: str | None, value: object, merge: str | None, base: object
     ) -> None: ...
 
 
@@ -44,18 +39,31 @@ UNSET: Final = _Unset()
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """A field with several values that nobody has chosen from."""
+    """A field with several values that nobody has chosen from, or an invariant that a merge has broken."""
 
     key: str
     product: str | None
     """None for a location's field."""
     location: str | None
     field: str
+    """Of a data inconsistency its sort, such as ``oversold``."""
     kind: ConflictKind
     siblings: tuple[Sibling, ...]
+    """None in a data inconsistency."""
     current: Value
-    """What everybody reads meanwhile."""
+    """What everybody reads meanwhile; of a data inconsistency the units that it is about, if it is about units."""
     _resolver: Resolver = dataclasses.field(repr=False, compare=False)
+    sentence: str = ""
+    """What a data inconsistency is, for people."""
+    evidence: tuple[str, ...] = ()
+    """What a data inconsistency was found by: ids of movements, and what they come to. With other evidence it is open
+    again."""
+
+    @property
+    def base(self) -> tuple[Value] | None:
+        """What all siblings began from, if that is known and the same for all: a tuple of one."""
+        bases = {None if s.base is None else canonical(s.base[0]) for s in self.siblings}
+        return self.siblings[0].base if len(bases) == 1 else None
 
     def resolve(
         self,
@@ -63,43 +71,27 @@ class Conflict:
         *,
         value: object = UNSET,
         merge: str | None = None,
-        base: Value = None,
+        base: object = UNSET,
     ) -> None:
         """Close the conflict in the edit that it was found in, with one of these:
 
         ``accept="local"`` what this device wrote; ``"server"`` what everybody reads now; a sibling's ``tip``: its
-        value; ``value=`` any other; ``merge=`` a registered function, with what all began from as ``base``. Raises
-        :class:`UnknownSibling`, or :class:`InvalidValue` when not just one of these is given or the values can't be
-        merged. A concurrent resolution to another value opens the conflict again.
+        value; ``value=`` any other; ``merge=`` a registered function, with what all began from as ``base``, which may
+        be left out where :attr:`base` is known. Raises :class:`UnknownSibling`, or :class:`InvalidValue` when not just
+        one of these is given or the values can't be merged. A concurrent resolution to another value opens the
+        conflict again. A data inconsistency knows ``"server"`` only.
         """
         self._resolver(self, accept, value, merge, base)
 
-
-@dataclass(frozen=True, slots=True)
-class Resolution:
-    """One entry of the audit trail."""
-
-    key: str
-    mid: str
-    product: str | None
-    location: str | None
-    field: str
-    how: Strategy
-    value: Value
-    device: str
-    stamp: int
-    siblings: tuple[Sibling, ...]
-    """What was chosen from."""
-
-    @property
-    def at_ms(self) -> int:
-        return at_ms(self.stamp)
+    def acknowledge(self) -> None:
+        """Somebody has seen it and leaves it as it is: ``resolve("server")``."""
+        self._resolver(self, "server", UNSET, None, UNSET)
 
 
 def open_conflicts(roots: RootsView, forks: ForksView, resolver: Resolver) -> list[Conflict]:
     """All open conflicts, by rising key. Its cost grows with the forked keys, the vault and the audit trail."""
     siblings = Siblings(roots, forks)
-    claims, covered = siblings.claims(), covered_tips(roots)
+    claims, covered, resolvers = siblings.claims(), covered_tips(roots), resolvers_of(roots)
     forked = forks.forked(ATTRIBUTES)
     found = []
     for key in sorted({*forked, *claims}):
@@ -109,6 +101,8 @@ def open_conflicts(roots: RootsView, forks: ForksView, resolver: Resolver) -> li
         heads = forked.get(key) or forks.heads(ATTRIBUTES, key)
         of_key = [siblings.of_head(key, head) for head in heads[:SIBLINGS_MAX] if head.dot not in covered[key]]
         of_key += [siblings.of_tip(key, tip) for tip in sorted(claims.get(key, ())) if tip not in covered[key]]
+        # A resolution is no change of the value that it happened to replace, so nothing may be added up from there.
+        of_key = [replace(s, base=None) if s.client in resolvers.get(key, ()) else s for s in of_key]
         current = roots.get(ATTRIBUTES, key)
         if is_open(of_key):
             is_location, name, field_name = parsed
@@ -128,62 +122,6 @@ def is_open(uncovered: Sequence[Sibling]) -> bool:
     return len(values) > 1 or not all(sibling.is_known for sibling in uncovered)
 
 
-def covered_tips(roots: RootsView) -> defaultdict[str, set[str]]:
-    """By attribute, the tips that some resolution lists."""
-    covered: defaultdict[str, set[str]] = defaultdict(set)
-    for entry, value in roots.entries(RESOLUTIONS).items():
-        key, _, _ = entry.rpartition("|")
-        covered[key].update(_tips(value))
-    return covered
-
-
-def resolutions(roots: RootsView, forks: ForksView) -> list[Resolution]:
-    """The audit trail: every resolution that can be read, in the one order that all peers agree on."""
-    siblings = Siblings(roots, forks)
-    found = []
-    for entry, value in roots.entries(RESOLUTIONS).items():
-        key, _, mid = entry.rpartition("|")
-        parsed = parse_key(key)
-        if parsed is None or _flaw(value) is not None or not isinstance(value, dict):
-            continue
-        heads = {head.dot: head for head in forks.heads(ATTRIBUTES, key)}
-        is_location, name, field_name = parsed
-        tips = tuple(
-            siblings.of_head(key, heads[tip]) if tip in heads else siblings.of_tip(key, tip) for tip in _tips(value)
-        )
-        found.append(
-            Resolution(
-                key,
-                mid,
-                None if is_location else name,
-                name if is_location else None,
-                field_name,
-                _how(value["how"]),
-                readable(value.get("v"))[1],
-                str(value["by"]),
-                stamp(value["t"]) or 0,
-                tips,
-            )
-        )
-    return sorted(found, key=lambda resolution: (resolution.stamp, resolution.mid, resolution.key))
-
-
-def resolution_faults(roots: RootsView, forks: ForksView) -> list[Fault]:
-    """Entries of ``resolve`` that can't be read, or that list tips which nobody has seen."""
-    siblings = Siblings(roots, forks)
-    faults = []
-    for entry, value in roots.entries(RESOLUTIONS).items():
-        key, _, _ = entry.rpartition("|")
-        reason = "belongs to no attribute" if parse_key(key) is None else _flaw(value)
-        if reason is None:
-            heads = {head.dot for head in forks.heads(ATTRIBUTES, key)}
-            unknown = [tip for tip in _tips(value) if tip not in heads and not siblings.has(key, tip)]
-            reason = f"lists unknown siblings: {', '.join(unknown)}" if unknown else None
-        if reason is not None:
-            faults.append(Fault(RESOLUTIONS, entry, reason))
-    return faults
-
-
 def unvaulted(roots: RootsView, forks: ForksView, keys: Iterable[str] | None = None) -> list[tuple[str, list[Value]]]:
     """The entries that the vault lacks: of the forked ``keys`` (all, when left out) each head whose value is known.
 
@@ -197,8 +135,7 @@ def unvaulted(roots: RootsView, forks: ForksView, keys: Iterable[str] | None = N
     for key, heads in wanted.items():
         for head in heads[:SIBLINGS_MAX]:
             if head.is_known and value_of(head)[0] and not siblings.has(key, head.dot):
-                sibling = siblings.of_head(key, head)
-                lacking.append((f"{key}|{head.dot}", [sibling.value, sibling.device, sibling.stamp]))
+                lacking.append((f"{key}|{head.dot}", siblings.of_head(key, head).entry()))
     return lacking
 
 
@@ -213,21 +150,3 @@ def _kind(field_name: str, siblings: Sequence[Sibling], current: Value) -> Confl
     # A plain page's map.delete is no element, so that it shows only in what is read now.
     cleared = current is None or any(sibling.is_known and sibling.value is None for sibling in siblings)
     return "update_delete" if cleared or field_name == LIFE else "concurrent_update"
-
-
-def _tips(value: Value) -> list[str]:
-    tips = value.get("tips") if isinstance(value, dict) else None
-    return [tip for tip in tips if isinstance(tip, str)] if isinstance(tips, list) else []
-
-
-def _how(how: Value) -> Strategy:
-    known: Mapping[object, Strategy] = {"local": "local", "server": "server", "auto": "auto"}
-    return known.get(how, "merge")
-
-
-def _flaw(value: Value) -> str | None:
-    if not isinstance(value, dict) or len(_tips(value)) == 0:
-        return "is no object with the tips that it resolves"
-    if not isinstance(value.get("by"), str) or stamp(value.get("t")) is None or not isinstance(value.get("how"), str):
-        return "does not say how, by whom and when"
-    return None if readable(value.get("v"))[0] else "holds a value that can't be read"

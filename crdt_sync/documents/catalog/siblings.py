@@ -1,8 +1,9 @@
 """What stands against what: the values of one attribute that nobody has chosen from, and who wrote them.
 
-Two roots help. ``conflict`` is the vault: ``{attribute}|{tip}`` -> ``[value, by, stamp]``, what a sibling held, because
-the CRDT itself forgets what lost. It is a function of the tip, so whoever notes it notes the same. ``edits`` says who
-wrote: ``{client}.{clock}`` -> ``[device, stamp]``, for that element and the client's following ones.
+Two roots help. ``conflict`` is the vault: ``{attribute}|{tip}`` -> ``[value, device, stamp, person, [base]]``, what a
+sibling held, because the CRDT itself forgets what lost. The value is a function of the tip, so whoever notes it notes
+the same; the person is known to the relay alone. ``edits`` says who wrote: ``{client}.{clock}`` -> ``[device, stamp]``,
+for that element and the client's following ones.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from crdt_sync.documents.catalog.registers import DELETED, check_value, is_deletion, read_value
@@ -69,11 +70,24 @@ class Sibling:
     device: str | None
     """Who wrote it, as it calls itself; None for a plain page."""
     stamp: int | None
+    person: str | None = None
+    """Whose token the write came with, as the relay has noted it; None where no relay has."""
+    base: tuple[Value] | None = None
+    """What the field held when this was written, if that is known: a tuple of one, for it may have held nothing."""
 
     @property
     def at_ms(self) -> int | None:
         """When it was written, in Unix milliseconds, by its writer's clock."""
         return None if self.stamp is None else at_ms(self.stamp)
+
+    def entry(self) -> list[Value]:
+        """What the vault says of it. What nobody knows is left out at the end."""
+        entry: list[Value] = [self.value, self.device, self.stamp]
+        if self.person is not None or self.base is not None:
+            entry.append(self.person)
+        if self.base is not None:
+            entry.append([*self.base])
+        return entry
 
 
 class Siblings:
@@ -105,31 +119,33 @@ class Siblings:
     def of_head(self, key: str, head: Head) -> Sibling:
         """The sibling that ``head`` is; its own bytes say more than the vault, into which anybody may write."""
         device, written = self._written(head.client, head.clock)
+        noted = self._noted(key, head.dot)
         is_known, value = value_of(head)
         if not is_known:
-            is_known, value = self._vaulted(key, head.dot)
-        return Sibling(head.dot, value, is_known, head.client, device, written)
+            is_known, value = noted.is_known, noted.value
+        return Sibling(head.dot, value, is_known, head.client, device, written, noted.person, noted.base)
 
     def of_tip(self, key: str, tip: str) -> Sibling:
         """The sibling behind a tip that may be no head any more."""
-        is_known, value = self._vaulted(key, tip)
+        noted = self._noted(key, tip)
         client, _, clock = tip.partition(".")
-        if client.isdecimal() and clock.isdecimal():
-            return Sibling(tip, value, is_known, int(client), *self._written(int(client), int(clock)))
-        entry = self._vault.get(f"{key}|{tip}")
-        noted: list[Value] = [*entry, None, None, None] if isinstance(entry, list) else [None] * 3
-        device = noted[1] if isinstance(noted[1], str) else None
-        return Sibling(tip, value, is_known, None, device, stamp(noted[2]))
+        if not (client.isdecimal() and clock.isdecimal()):
+            return noted
+        device, written = self._written(int(client), int(clock))
+        return replace(noted, client=int(client), device=device, stamp=written)
 
     def has(self, key: str, tip: str) -> bool:
         """Whether the vault holds it."""
         return f"{key}|{tip}" in self._vault
 
-    def _vaulted(self, key: str, tip: str) -> tuple[bool, Value]:
+    def _noted(self, key: str, tip: str) -> Sibling:
+        """What the vault says of a tip, which may be anything: anybody may write there."""
         entry = self._vault.get(f"{key}|{tip}")
         if not isinstance(entry, list) or not entry:
-            return False, None
-        return readable(entry[0])
+            return Sibling(tip, None, False, None, None, None)
+        is_known, value = readable(entry[0])
+        _, device, written, person, base, *_ = [*entry, None, None, None, None]
+        return Sibling(tip, value, is_known, None, _text(device), stamp(written), _text(person), _base(base))
 
     def _written(self, client: ClientId, clock: int) -> tuple[str | None, int | None]:
         edits = self._edits.get(client, [])
@@ -140,6 +156,17 @@ class Siblings:
 def value_of(head: Head) -> tuple[bool, Value]:
     """Whether the value of a head is known and can be read, and what it is."""
     return readable(head.value()) if head.is_known else (False, None)
+
+
+def _text(noted: Value) -> str | None:
+    return noted if isinstance(noted, str) else None
+
+
+def _base(noted: Value) -> tuple[Value] | None:
+    if not isinstance(noted, list) or len(noted) != 1:
+        return None
+    is_known, value = readable(noted[0])
+    return (value,) if is_known else None
 
 
 def readable(value: object) -> tuple[bool, Value]:

@@ -6,7 +6,7 @@ import pytest
 from pycrdt import Doc, Map
 
 from crdt_sync.documents.catalog.arbitration import ConflictPolicy
-from crdt_sync.documents.catalog.conflicts import RESOLUTIONS
+from crdt_sync.documents.catalog.audit_trail import RESOLUTIONS
 from crdt_sync.documents.catalog.registers import ACTIVE, DELETED
 from crdt_sync.documents.schema import ATTRIBUTES
 from crdt_sync.errors import InvalidValue, UnknownProduct, UnknownSibling, VersionMismatch
