@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from calendar import monthrange
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TypeAlias
@@ -11,6 +12,8 @@ from crdt_sync.errors import InvalidName, WrongKind
 
 CATALOG = "inventory/catalog"
 _PERIOD = re.compile(r"[0-9]{4}-[0-9]{2}(-[0-9]{2})?")
+_YEAR = re.compile(r"(?!0000)[0-9]{4}")
+_DAY_MS = 86_400_000
 _UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -59,6 +62,26 @@ def check_period(period: str) -> str:
     raise InvalidName("period", period, "a UTC month like 2026-11 or a UTC day like 2026-11-20")
 
 
+def is_year(period: str) -> bool:
+    """Whether this is a UTC year such as ``2026``: a period of metrics that holds the folds of its months."""
+    return _YEAR.fullmatch(period) is not None
+
+
+def period_span_ms(period: str) -> tuple[int, int]:
+    """When a year, month or day begins and when the next one does, in Unix milliseconds.
+
+    Raises :class:`InvalidName`."""
+    year, month, day = (*map(int, (period if is_year(period) else check_period(period)).split("-")), 0, 0)[:3]
+    first = date(year, month or 1, day or 1)
+    if day:
+        last = first
+    elif month:
+        last = date(year, month, monthrange(year, month)[1])
+    else:
+        last = date(year, 12, 31)
+    return _days_ms(first), _days_ms(last) + _DAY_MS
+
+
 def period_of(at_ms: int) -> str:
     """The UTC month of a Unix time in milliseconds. Raises :class:`InvalidName` outside the years 1 to 9999."""
     return _moment(at_ms).strftime("%Y-%m").zfill(7)
@@ -75,8 +98,8 @@ def movements_document(period: str) -> str:
 
 
 def metrics_document(period: str) -> str:
-    """``metrics/{period}``. Raises :class:`InvalidName`."""
-    return f"metrics/{check_period(period)}"
+    """``metrics/{period}``; the period may be a year. Raises :class:`InvalidName`."""
+    return f"metrics/{period if is_year(period) else check_period(period)}"
 
 
 def parse_document(name: str) -> DocumentName:
@@ -89,9 +112,13 @@ def parse_document(name: str) -> DocumentName:
         case ["inventory", period]:
             return MovementsName(check_period(period))
         case ["metrics", period]:
-            return MetricsName(check_period(period))
+            return MetricsName(period if is_year(period) else check_period(period))
         case _:
             raise WrongKind(f"{name[:80]!r} names neither a catalog nor movements nor metrics")
+
+
+def _days_ms(day: date) -> int:
+    return (day - _UNIX_EPOCH.date()).days * _DAY_MS
 
 
 def _moment(at_ms: int) -> datetime:
