@@ -24,6 +24,7 @@
     |- ScribeError
     |  |- ScribeDied                 a worker process crashed, hung or used too much memory on a document
     |  |- SnapshotMismatch           a snapshot did not equal the log that it was to replace
+    |- DocumentRetired               the document has ended, for good or in favour of ``successor``
     |- DocumentError                 a facade misused in our own process; raised before anything is written
     |  |- InvalidName |- QuantityOutOfRange |- UnknownProduct |- UnknownLocation |- PeriodClosed
     |  |- AlreadyExists |- WrongKind |- SchemaTooNew |- InvalidValue
@@ -186,6 +187,25 @@ class SnapshotMismatch(ScribeError):
     """A rebuilt snapshot did not equal the log that it was to replace, so the log stays."""
 
     code = "snapshot-mismatch"
+
+
+class DocumentRetired(SyncError):
+    """The document has ended: its log is gone, nobody enters it any more. ``successor`` is where it goes on, if at
+    all. The message begins with ``succeeded by NAME;`` or ``ended for good;``, so that a page that gets nothing but
+    the reason of a close frame can read it there."""
+
+    code = "document-retired"
+
+    def __init__(self, document: str, why: str, successor: str | None = None) -> None:
+        super().__init__(f"{'ended for good' if successor is None else f'succeeded by {successor}'}; {why}")
+        self.document, self.why, self.successor = document, why, successor
+
+    @classmethod
+    def read(cls, document: str, reason: str) -> DocumentRetired:
+        """What the relay said about ``document``: the message of such an error, back to the error."""
+        fate, _, why = reason.partition("; ")
+        head, mark, successor = fate.partition("succeeded by ")
+        return cls(document, why, successor if mark and not head and successor else None)
 
 
 class DocumentError(SyncError):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias, assert_never
 
+from crdt_sync.errors import StoreError
 from crdt_sync.stores.custody import Hold
-from crdt_sync.stores.migrations import write_meta
+from crdt_sync.stores.migrations import ERASING, write_meta
 from crdt_sync.stores.seals import Head, Seal
-from crdt_sync.stores.update_log import Record, Snapshot
+from crdt_sync.stores.update_log import Record, Retirement, Snapshot
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +41,16 @@ class Compaction:
     done: asyncio.Future[int]
 
 
-Job: TypeAlias = Append | Mark | Compaction
+@dataclass(frozen=True, slots=True, eq=False)
+class Ending:
+    document: str
+    retirement: Retirement
+    contents: tuple[Record, ...]
+    """Appended to the successor."""
+    done: asyncio.Future[int]
+
+
+Job: TypeAlias = Append | Mark | Compaction | Ending
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +73,7 @@ class Batch:
         self._new_documents = 0
         self._records: list[tuple[int, int, str, int, bytes, bytes]] = []
         self._compactions: list[tuple[Head, Compaction]] = []
+        self._ended: list[int] = []
 
     def plan(self, job: Job) -> int:
         """Take one job in; returns the last sequence number of its document after it."""
@@ -79,6 +90,10 @@ class Batch:
                 through = job.snapshot.through
                 after = replace(head, snapshot=through, previous=previous, revision=head.revision + 1)
                 self._compactions.append((after, job))
+            case Ending(_, retirement, contents):
+                after = self._end(head, retirement)
+                if retirement.successor is not None and contents:
+                    self._heads[retirement.successor] = self._append(self._head(retirement.successor), contents)
             case _:
                 assert_never(job)
         self._heads[job.document] = after
@@ -89,10 +104,11 @@ class Batch:
         connection.execute("BEGIN IMMEDIATE")
         try:
             connection.executemany(
-                "INSERT INTO heads VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
+                "INSERT INTO heads (id, name, last_seq, link, snapshot, previous, marks, revision, note, seal)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
                 " last_seq = excluded.last_seq, link = excluded.link, snapshot = excluded.snapshot,"
                 " previous = excluded.previous, marks = excluded.marks, revision = excluded.revision,"
-                " seal = excluded.seal",
+                " note = excluded.note, seal = excluded.seal",
                 map(self._head_row, self._heads.values()),
             )
             if self._new_documents:
@@ -101,6 +117,12 @@ class Batch:
             connection.executemany("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?)", self._records)
             for head, compaction in self._compactions:
                 self._compact(connection, head, compaction)
+            # Last: what the same transaction has written of a document that it ends goes with it.
+            for number in self._ended:
+                connection.execute("DELETE FROM records WHERE document = ?", (number,))
+                connection.execute("DELETE FROM snapshots WHERE document = ?", (number,))
+            if self._ended:
+                write_meta(connection, self._seal, ERASING, "1")
             connection.execute("COMMIT")
         except BaseException:
             # Some errors (disk full) have rolled back already.
@@ -112,10 +134,16 @@ class Batch:
     def _head(self, document: str) -> Head:
         if head := self._heads.get(document) or self._before.get(document):
             return head
-        # Documents are never removed, so their numbers are dense.
+        # Heads are never removed, not even those of documents that have ended, so their numbers are dense.
         self._new_documents += 1
         number = len(self._before) + self._new_documents
-        return Head(number, document, 0, self._seal.genesis(document))
+        found = self._heads[document] = Head(number, document, 0, self._seal.genesis(document))
+        return found
+
+    def _end(self, head: Head, retirement: Retirement) -> Head:
+        self._ended.append(head.id)
+        link = self._seal.genesis(head.name)
+        return Head(head.id, head.name, 0, link, revision=head.revision + 1, retired=retirement)
 
     def _append(self, head: Head, records: Sequence[Record]) -> Head:
         document, link, seq = head.name.encode(), head.link, head.last_seq
@@ -128,7 +156,7 @@ class Batch:
 
     def _head_row(self, head: Head) -> tuple[int | str | bytes, ...]:
         place = (head.id, head.name, head.last_seq, head.link, head.snapshot, head.previous)
-        return (*place, head.marks_text(), head.revision, self._seal.head(head))
+        return (*place, head.marks_text(), head.revision, head.note_text(), self._seal.head(head))
 
     def _compact(self, connection: sqlite3.Connection, head: Head, compaction: Compaction) -> None:
         snapshot, link = compaction.snapshot, compaction.link
@@ -142,6 +170,25 @@ class Batch:
             (head.id, snapshot.through, head.previous),
         )
         connection.execute("DELETE FROM records WHERE document = ? AND seq <= ?", (head.id, head.previous))
+
+
+def new_future() -> asyncio.Future[int]:
+    return asyncio.get_running_loop().create_future()
+
+
+def resolve(jobs: Sequence[Job], committed: Committed) -> None:
+    for job, last_seq in zip(jobs, committed.last_seqs, strict=True):
+        if not job.done.done():  # its caller was cancelled meanwhile
+            job.done.set_result(last_seq)
+
+
+def reject(jobs: Iterable[Job], failure: StoreError, cause: BaseException | None = None) -> None:
+    for job in jobs:
+        if not job.done.done():
+            # One exception each: a shared one would collect the tracebacks of all who wait.
+            error = type(failure)(str(failure))
+            error.__cause__ = cause
+            job.done.set_exception(error)
 
 
 def commit(

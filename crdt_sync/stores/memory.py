@@ -13,9 +13,11 @@ from crdt_sync.stores.update_log import (
     Loaded,
     Progress,
     Record,
+    Retirement,
     Snapshot,
     check_integer,
     check_records,
+    check_retirement,
     check_snapshot,
     check_text,
 )
@@ -31,6 +33,11 @@ class Shelf:
     previous: Snapshot | None = None
     marks: dict[str, int] = field(default_factory=dict)
 
+    def add(self, records: Sequence[Record]) -> int:
+        self.records.update(enumerate(records, start=self.last_seq + 1))
+        self.last_seq += len(records)
+        return self.last_seq
+
 
 class MemoryStore:
     """Documents' logs in memory; see :class:`~crdt_sync.stores.update_log.Store`."""
@@ -39,6 +46,7 @@ class MemoryStore:
         self.identity = uuid.uuid4().hex
         self.failure: StoreError | None = None
         self._shelves: dict[str, Shelf] = {}
+        self._retired: dict[str, Retirement] = {}
 
     def log(self, document: str) -> MemoryLog:
         return MemoryLog(self, check_text("document", document))
@@ -46,6 +54,25 @@ class MemoryStore:
     async def documents(self) -> Sequence[str]:
         self._refuse_if_closed()
         return sorted(self._shelves)
+
+    async def retirements(self) -> Sequence[Retirement]:
+        self._refuse_if_closed()
+        return [self._retired[name] for name in sorted(self._retired)]
+
+    async def retire(
+        self, document: str, why: str, at_ms: int, successor: str | None = None, contents: Sequence[Record] = ()
+    ) -> Retirement:
+        retirement = Retirement(document, why, at_ms, successor)
+        checked = check_retirement(retirement, contents)
+        found = self._retired.get(document)
+        if found is not None and found.successor == successor:
+            return found
+        self.shelf(document)
+        if successor is not None:
+            self.shelf(successor, create=bool(checked)).add(checked)
+        self._shelves.pop(document, None)
+        self._retired[document] = retirement
+        return retirement
 
     async def figures(self, document: str) -> Figures:
         shelf = self.shelf(document)
@@ -68,6 +95,8 @@ class MemoryStore:
     def shelf(self, document: str, *, create: bool = False) -> Shelf:
         """The document's shelf; one that was never written is empty, and stays unlisted unless ``create``."""
         self._refuse_if_closed()
+        if document in self._retired:
+            raise self._retired[document].error()
         return self._shelves.setdefault(document, Shelf()) if create else self._shelves.get(document, Shelf())
 
     def close(self) -> None:
@@ -96,9 +125,7 @@ class MemoryLog:
     async def append(self, records: Sequence[Record]) -> int:
         checked = check_records(records)
         shelf = self._store.shelf(self._document, create=bool(checked))
-        shelf.records.update(enumerate(checked, start=shelf.last_seq + 1))
-        shelf.last_seq += len(checked)
-        return shelf.last_seq
+        return shelf.add(checked)
 
     async def compact(self, snapshot: Snapshot) -> None:
         shelf = self._store.shelf(self._document)

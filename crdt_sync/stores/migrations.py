@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from crdt_sync.errors import StoreTooNew
 from crdt_sync.stores.seals import Seal
+
+ERASING: Final = "erasing"
+"""Row of the meta table: "1" from a document's retirement until its bytes are overwritten, else "0"."""
 
 Step: TypeAlias = Callable[[sqlite3.Connection, Seal], None]
 """Runs inside a transaction; must not commit. Gets the seal because a step may have to seal rows anew."""
@@ -42,7 +45,13 @@ def first_format(connection: sqlite3.Connection, _seal: Seal) -> None:
     )
 
 
-STEPS: tuple[Step, ...] = (first_format,)
+def documents_end(connection: sqlite3.Connection, seal: Seal) -> None:
+    """Version 2: a head may hold the note of its document's end, and ``erasing`` says that bytes of one may be left."""
+    connection.execute("ALTER TABLE heads ADD COLUMN note TEXT NOT NULL DEFAULT ''")
+    write_meta(connection, seal, ERASING, "0")
+
+
+STEPS: tuple[Step, ...] = (first_format, documents_end)
 """The format's version is the number of steps."""
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from crdt_sync.errors import StoreCorrupted, StoreUnavailable
 from crdt_sync.stores.connection import connect
 from crdt_sync.stores.custody import Sidecar, begin_creation, read_sidecar, write_sidecar
+from crdt_sync.stores.erasing import erase_if_due
 from crdt_sync.stores.migrations import migrate, write_meta
 from crdt_sync.stores.rows import Heads, Source, read_heads, read_meta
 from crdt_sync.stores.seals import Seal
@@ -60,7 +61,8 @@ def read_identity(connection: sqlite3.Connection, path: Path, sidecar: Sidecar, 
 def begin_session(
     connection: sqlite3.Connection, source: Source, bytes_max: int | None, noted: tuple[int, int] | None
 ) -> Heads:
-    """Migrate the file if it is older, read where every document stands, and put a first row into the WAL.
+    """Migrate the file if it is older, read where every document stands, put a first row into the WAL, and overwrite
+    what the session before could not.
 
     ``noted`` is the (document number, revision) that the session before had reached when it died; a file that has
     not got so far is :class:`StoreCorrupted`."""
@@ -78,4 +80,5 @@ def begin_session(
     # From here on until a clean close, the WAL is not empty, so one that is lost can be told from one never needed.
     write_meta(connection, source.seal, "opened", str(int(meta["opened"]) + 1))
     connection.execute("COMMIT")
+    erase_if_due(connection, source)
     return heads

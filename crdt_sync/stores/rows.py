@@ -14,9 +14,10 @@ from typing import Any
 
 from crdt_sync.errors import StoreCorrupted
 from crdt_sync.stores.migrations import check_version
-from crdt_sync.stores.seals import Head, Seal
+from crdt_sync.stores.seals import Head, Seal, read_note
 
 META_NAMES = ("documents", "identity", "kind", "opened", "schema")
+"""Rows that a file of every format has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +74,15 @@ def read_heads(connection: sqlite3.Connection, source: Source, count: int) -> He
     return Heads(heads, damage)
 
 
-SELECT_HEAD = "SELECT id, name, last_seq, link, snapshot, previous, marks, revision, seal FROM heads"
+SELECT_HEAD = "SELECT id, name, last_seq, link, snapshot, previous, marks, revision, note, seal FROM heads"
 
 
 def parse_head(row: tuple[Any, ...], seal: Seal) -> Head | None:
     """The head that a row holds, or None if it is not what was written."""
     try:
-        number, name, last_seq, link, snapshot, previous, marks, revision, kept = row
-        head = Head(number, name.decode(), last_seq, link, snapshot, previous, json.loads(marks), revision)
+        number, name, last_seq, link, snapshot, previous, marks, revision, note, kept = row
+        retired = read_note(name.decode(), note.decode())
+        head = Head(number, name.decode(), last_seq, link, snapshot, previous, json.loads(marks), revision, retired)
         return head if seal.head(head) == kept else None
     except (AttributeError, ValueError, TypeError, RecursionError, struct.error):
         # A flipped bit may have changed a column's type, or made its text unreadable.
@@ -93,6 +95,8 @@ def read_head(connection: sqlite3.Connection, source: Source, expected: Head) ->
     head = parse_head(row, source.seal) if row else None
     if head is None or head.name != expected.name:
         raise source.corrupted(expected.name, "its head row is missing or does not match its checksum")
+    if head.retired is not None:
+        raise head.retired.error()
     if head.last_seq < expected.last_seq:
         raise source.corrupted(expected.name, f"its log ends at {head.last_seq}, but {expected.last_seq} was durable")
     return head

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
-from crdt_sync.stores.update_log import Snapshot
+from crdt_sync.stores.update_log import Retirement, Snapshot
 
 SEAL_BYTES = 16
 LENGTH = struct.Struct("<Q")
@@ -32,10 +32,26 @@ class Head:
     marks: Mapping[str, int] = field(default_factory=dict)
     revision: int = 0
     """How many appends, marks and compactions made it what it is."""
+    retired: Retirement | None = None
+    """The document has ended, and this is all that is left of it."""
 
     def marks_text(self) -> str:
         """The marks as they are stored: canonical JSON."""
         return CANONICAL_JSON.encode(self.marks) if self.marks else "{}"
+
+    def note_text(self) -> str:
+        """The note of its end as it is stored: canonical JSON, empty while the document lives."""
+        if self.retired is None:
+            return ""
+        return CANONICAL_JSON.encode([self.retired.at_ms, self.retired.successor, self.retired.why])
+
+
+def read_note(document: str, text: str) -> Retirement | None:
+    """What :meth:`Head.note_text` wrote. Raises ValueError or TypeError for what it never writes."""
+    if not text:
+        return None
+    at_ms, successor, why = json.loads(text)
+    return Retirement(document, why, at_ms, successor)
 
 
 class Seal:
@@ -64,7 +80,9 @@ class Seal:
     def head(self, head: Head) -> bytes:
         """Checksum of a head row."""
         numbers = struct.pack("<QQQQQ", head.id, head.last_seq, head.snapshot, head.previous, head.revision)
-        return self._digest(b"head", numbers, head.name.encode(), head.link, head.marks_text().encode())
+        # The note is a field only where there is one: so the seals of format 1 hold on.
+        note = (head.note_text().encode(),) if head.retired else ()
+        return self._digest(b"head", numbers, head.name.encode(), head.link, head.marks_text().encode(), *note)
 
     def meta(self, name: bytes, value: bytes) -> bytes:
         """Checksum of a meta row."""

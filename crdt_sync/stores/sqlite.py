@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar, assert_never
 
-from crdt_sync.errors import StoreCorrupted, StoreError, StoreUnavailable
+from crdt_sync.errors import DocumentRetired, StoreCorrupted, StoreError, StoreUnavailable
 from crdt_sync.stores import history
-from crdt_sync.stores.commits import Append, Committed, Compaction, Job, Mark, commit
+from crdt_sync.stores.commits import Append, Compaction, Ending, Job, Mark, commit, new_future, reject, resolve
 from crdt_sync.stores.connection import Connection, checkpoint, connect, is_final, store_error
 from crdt_sync.stores.custody import Hold, Sidecar, beside, hold, write_sidecar
+from crdt_sync.stores.erasing import erase_if_due
 from crdt_sync.stores.opening import begin_session, existing_or_new, read_identity
 from crdt_sync.stores.rows import Heads, Source
 from crdt_sync.stores.seals import Head
@@ -25,9 +26,11 @@ from crdt_sync.stores.update_log import (
     Loaded,
     Progress,
     Record,
+    Retirement,
     Snapshot,
     check_integer,
     check_records,
+    check_retirement,
     check_snapshot,
     check_text,
 )
@@ -56,6 +59,11 @@ class SqliteStore:
         self._wake = asyncio.Event()
         self._closing = False
         self._compacting = asyncio.Lock()
+        self._viewing = asyncio.Lock()
+        """Held by whoever looks at the file for long, and by whoever must be alone with it."""
+        self._reading = asyncio.Lock()
+        self._ending = asyncio.Lock()
+        self._retiring: set[str] = set()
         self._committer = asyncio.create_task(self._commit_forever(), name=f"commits to {self.path.name}")
 
     @property
@@ -70,7 +78,56 @@ class SqliteStore:
         self._refuse_if_failed()
         if self._damage:
             raise StoreCorrupted(self._damage)
-        return sorted(self._heads)
+        return sorted(name for name, head in self._heads.items() if head.retired is None)
+
+    async def retirements(self) -> Sequence[Retirement]:
+        """Raises :class:`StoreCorrupted` as :meth:`documents` does."""
+        await self.documents()
+        return [head.retired for _, head in sorted(self._heads.items()) if head.retired is not None]
+
+    async def retire(
+        self, document: str, why: str, at_ms: int, successor: str | None = None, contents: Sequence[Record] = ()
+    ) -> Retirement:
+        retirement = Retirement(document, why, at_ms, successor)
+        checked = check_retirement(retirement, contents)
+        async with self._ending:
+            try:
+                self.head(document)
+                if successor is not None:
+                    self.head(successor)
+            except DocumentRetired as error:
+                if error.document != document or error.successor != successor:
+                    raise
+                retirement = self._note_of(document)
+            else:
+                ending = Ending(document, retirement, checked, new_future())
+                # From here to its commit nobody else may queue anything for it, not even when we are cancelled.
+                self._retiring.add(document)
+                ending.done.add_done_callback(lambda _: self._retiring.discard(document))
+                try:
+                    await asyncio.shield(self._enqueue(ending))
+                except asyncio.CancelledError:
+                    # What has been handed to the disk can't be called back, and the next one must find it done.
+                    await asyncio.wait([ending.done])
+                    raise
+            await self._erase()
+            return retirement
+
+    def _note_of(self, document: str) -> Retirement:
+        note = self._heads[document].retired
+        assert note is not None
+        return note
+
+    async def _erase(self) -> None:
+        """Overwrite what retired documents have left; see erasing.py. Whoever verifies is waited for."""
+        async with self._viewing, self._reading:
+            # A load whose caller was cancelled may still run in the reader's thread; this waits behind it.
+            await self._reader.run(lambda _: None)
+            work = partial(erase_if_due, source=self._source)
+            try:
+                await self._writer.run(work)
+            except sqlite3.Error as error:
+                raise self._fail(error) from error
 
     async def figures(self, document: str) -> Figures:
         head = self.head(document)
@@ -79,6 +136,10 @@ class SqliteStore:
     async def verify(self, document: str, *, progress: Progress | None = None) -> Figures:
         if (head := self.head(document)) is None:
             return NO_FIGURES
+        async with self._viewing:
+            return await self._verify(head, progress)
+
+    async def _verify(self, head: Head, progress: Progress | None) -> Figures:
         # A connection of its own: it reads for long from one view of the file, and loads must not wait for it.
         try:
             connection = await connect(self.path, "ro")
@@ -94,9 +155,15 @@ class SqliteStore:
             raise store_error(error, self.path) from error
 
     def head(self, document: str) -> Head | None:
-        """Where the document stands as of the last commit; None if it was never written. Raises StoreError."""
+        """Where the document stands as of the last commit; None if it was never written.
+
+        Raises :class:`StoreError`, and :class:`DocumentRetired` for one that has ended."""
         self._refuse_if_failed()
         head = self._heads.get(document)
+        if head is not None and head.retired is not None:
+            raise head.retired.error()
+        if document in self._retiring:
+            raise StoreUnavailable(f"{self.path}: {document!r} is being retired")
         if head is None and self._damage:
             raise StoreCorrupted(f"{self._damage}; it may be {document!r}")
         return head
@@ -124,9 +191,12 @@ class SqliteStore:
     async def submit(self, job: Job) -> int:
         """Queue ``job`` for the next commit; returns its document's last sequence number when it is durable."""
         self.head(job.document)
+        return await self._enqueue(job)
+
+    def _enqueue(self, job: Job) -> asyncio.Future[int]:
         self._queue.append(job)
         self._wake.set()
-        return await job.done
+        return job.done
 
     async def close(self) -> None:
         """Commit what waits, then empty the WAL into the file, so that the file alone is the store."""
@@ -151,7 +221,8 @@ class SqliteStore:
 
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         try:
-            return await self._reader.run(work)
+            async with self._reading:
+                return await self._reader.run(work)
         except sqlite3.Error as error:
             raise store_error(error, self.path) from error
 
@@ -258,25 +329,6 @@ class SqliteLog:
 
 
 NO_FIGURES = Figures(last_seq=0, records=0, record_bytes=0, snapshots=0, snapshot_bytes=0)
-
-
-def new_future() -> asyncio.Future[int]:
-    return asyncio.get_running_loop().create_future()
-
-
-def resolve(jobs: Sequence[Job], committed: Committed) -> None:
-    for job, last_seq in zip(jobs, committed.last_seqs, strict=True):
-        if not job.done.done():  # its caller was cancelled meanwhile
-            job.done.set_result(last_seq)
-
-
-def reject(jobs: Iterable[Job], failure: StoreError, cause: BaseException | None = None) -> None:
-    for job in jobs:
-        if not job.done.done():
-            # One exception each: a shared one would collect the tracebacks of all who wait.
-            error = type(failure)(str(failure))
-            error.__cause__ = cause
-            job.done.set_exception(error)
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
-from crdt_sync.errors import StoreError
+from crdt_sync.errors import DocumentRetired, StoreError
 
 INTEGER_MAX = 2**63 - 1
 UPDATE_BYTES_MAX = 512 << 20
@@ -68,6 +68,22 @@ class Figures:
     snapshot_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Retirement:
+    """The note that stays of a document that has ended. It outlives the document, so nothing in it may be personal."""
+
+    document: str
+    why: str
+    at_ms: int
+    """Wall clock of whoever retired it, in Unix milliseconds."""
+    successor: str | None = None
+    """The document that it goes on in."""
+
+    def error(self) -> DocumentRetired:
+        """What everybody gets who still asks for the document."""
+        return DocumentRetired(self.document, self.why, self.successor)
+
+
 class UpdateLog(Protocol):
     """One document's log. At most one writer at a time; who opens a room, or a peer's document, is that writer.
 
@@ -91,9 +107,13 @@ class UpdateLog(Protocol):
           at all; which of the two, the next ``load`` tells.
     - L14 A store that failed (``Store.failure``) refuses everything until it is opened again. A full disk is not
           such a failure: that append fails, nothing is kept of it, and the next may succeed.
+    - L15 ``retire`` is atomic: after a crash the document is there whole, or it is gone and its note stands. Every
+          method of its log then raises DocumentRetired, for good.
+    - L16 When ``retire`` returns, no byte of the document is in the store's files; what a crash kept it from
+          overwriting is overwritten when the store is opened the next time.
 
-    Every method raises :class:`~crdt_sync.errors.StoreUnavailable` when the disk does not do its part, and
-    :class:`~crdt_sync.errors.StoreCorrupted` for rule L12.
+    Every method raises :class:`~crdt_sync.errors.StoreUnavailable` when the disk does not do its part,
+    :class:`~crdt_sync.errors.StoreCorrupted` for rule L12, and :class:`~crdt_sync.errors.DocumentRetired` for L15.
     """
 
     async def load(self) -> Loaded:
@@ -137,7 +157,23 @@ class Store(Protocol):
         ...
 
     async def documents(self) -> Sequence[str]:
-        """Names of all documents that were ever written, sorted."""
+        """Names of all documents that were ever written and have not ended, sorted."""
+        ...
+
+    async def retirements(self) -> Sequence[Retirement]:
+        """The notes of all documents that have ended, by name."""
+        ...
+
+    async def retire(
+        self, document: str, why: str, at_ms: int, successor: str | None = None, contents: Sequence[Record] = ()
+    ) -> Retirement:
+        """End a document: drop its log, snapshots and marks, and keep a note (rules L15 and L16).
+
+        In the same commit ``contents`` are appended to ``successor``. A document that was never written can be
+        retired, too. Retiring it again with the same successor returns the first note and appends nothing; with
+        another one it raises :class:`DocumentRetired`. Takes as long as copying the store's file, and waits for
+        verifications. Raises :class:`StoreUnavailable` when the disk could not overwrite everything: the document has
+        ended then, and retiring it again, or the next opening, tries again."""
         ...
 
     async def figures(self, document: str) -> Figures:
@@ -166,6 +202,19 @@ def check_snapshot(snapshot: Snapshot, *, current: int, last_seq: int) -> None:
         raise ValueError(f"a snapshot through {snapshot.through} is older than the current one, through {current}")
     check_bytes("state", snapshot.state)
     check_bytes("ledger", snapshot.ledger)
+
+
+def check_retirement(retirement: Retirement, contents: Sequence[Record]) -> tuple[Record, ...]:
+    """Return the contents, or raise ValueError for a note or contents that make no sense."""
+    check_text("why", retirement.why)
+    check_integer("at_ms", retirement.at_ms)
+    if retirement.successor is None and contents:
+        raise ValueError("contents need a successor to go on in")
+    if retirement.successor == check_text("document", retirement.document):
+        raise ValueError(f"{retirement.document!r} can't succeed itself")
+    if retirement.successor is not None:
+        check_text("successor", retirement.successor)
+    return check_records(contents)
 
 
 def check_text(what: str, text: str) -> str:

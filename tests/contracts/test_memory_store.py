@@ -7,10 +7,11 @@ from hypothesis import given
 
 from crdt_sync.stores.memory import open_memory_store
 from crdt_sync.stores.update_log import Store
+from tests.contracts.retiring_contract import RetiringContract
 from tests.contracts.update_log_contract import STEPS, Step, UpdateLogContract
 
 
-class TestMemoryStore(UpdateLogContract):
+class TestMemoryStore(UpdateLogContract, RetiringContract):
     keeps_after_close = False
 
     def opened(self, folder: Path) -> AbstractAsyncContextManager[Store]:

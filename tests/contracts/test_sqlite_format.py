@@ -16,7 +16,7 @@ from crdt_sync.stores.custody import Sidecar, read_sidecar
 from crdt_sync.stores.migrations import STEPS, migrate
 from crdt_sync.stores.seals import Seal
 from crdt_sync.stores.sqlite import open_sqlite_store
-from crdt_sync.stores.update_log import Loaded, Record, Snapshot
+from crdt_sync.stores.update_log import Loaded, Record, Retirement, Snapshot
 from tests.contracts.update_log_contract import records
 
 IDENTITY = "000102030405060708090a0b0c0d0e0f"
@@ -75,12 +75,30 @@ def path(tmp_path: Path) -> Path:
 async def test_a_store_of_format_1_opens_and_goes_on(path: Path) -> None:
     write_version_1(path)
     async with open_sqlite_store(path, create=False, kind="peer") as store:
+        assert await store.retirements() == []
         log = store.log("metrics")
         assert await log.load() == Loaded(Snapshot(1, b"state", b"ledger"), (), {"acked": 1})
         await store.verify("metrics")
         assert await log.append([Record(b"second")]) == 2
         await log.compact(Snapshot(2, b"state", b"ledger"))
         await store.verify("metrics")
+        await store.retire("metrics", "past its time", 7)
+    async with open_sqlite_store(path, create=False, kind="peer") as store:
+        assert await store.retirements() == [Retirement("metrics", "past its time", 7)]
+
+
+async def test_a_retired_document_is_a_head_with_a_note_and_nothing_else(path: Path) -> None:
+    write_version_1(path)
+    async with open_sqlite_store(path, create=False, kind="peer") as store:
+        await store.retire("metrics", "whö", 7, "metrics.2")
+    name, note = b"metrics", '[7,"metrics.2","wh\\u00f6"]'
+    genesis = keyed(b"genesis", fields(name))
+    seal = keyed(b"head", fields(struct.pack("<QQQQQ", 1, 0, 0, 0, 4), name, genesis, b"{}", note.encode()))
+    with closing(sqlite3.connect(path)) as connection:
+        heads = connection.execute("SELECT name, last_seq, marks, revision, note, seal FROM heads").fetchall()
+        counts = connection.execute("SELECT (SELECT count(*) FROM records), (SELECT count(*) FROM snapshots)")
+        assert heads == [("metrics", 0, "{}", 4, note, seal)]
+        assert counts.fetchone() == (0, 0)
 
 
 def add_a_table(connection: sqlite3.Connection, _seal: Seal) -> None:
@@ -103,10 +121,10 @@ async def test_an_older_file_is_migrated_step_by_step_and_then_too_new_for_older
     write_version_1(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         migrate(connection, Seal(IDENTITY), version=1, name=path.name, steps=(*STEPS, add_a_table))
-    assert tables(path) == ({"meta", "heads", "records", "snapshots", "added"}, "2")
+    assert tables(path) == ({"meta", "heads", "records", "snapshots", "added"}, "3")
     before = path.read_bytes()
     for create in (True, False):
-        with pytest.raises(StoreTooNew, match="has format 2; this version of crdt-sync knows formats up to 1"):
+        with pytest.raises(StoreTooNew, match="has format 3; this version of crdt-sync knows formats up to 2"):
             async with open_sqlite_store(path, create=create, kind="peer"):
                 pass
     assert path.read_bytes() == before
@@ -118,7 +136,7 @@ async def test_a_migration_that_fails_leaves_the_format_before_it(path: Path) ->
         with pytest.raises(sqlite3.OperationalError):
             migrate(connection, Seal(IDENTITY), version=1, name=path.name, steps=(*STEPS, add_a_table, fail_halfway))
         assert not connection.in_transaction
-    assert tables(path) == ({"meta", "heads", "records", "snapshots", "added"}, "2")
+    assert tables(path) == ({"meta", "heads", "records", "snapshots", "added"}, "3")
 
 
 async def test_the_sidecar_says_who_the_store_is_and_whether_it_was_closed(path: Path) -> None:

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from crdt_sync.errors import StoreUnavailable
 from crdt_sync.stores.sqlite import CHECKPOINT_BYTES, SqliteStore, open_sqlite_store
 from crdt_sync.stores.update_log import Loaded, Record, Store
+from tests.contracts.retiring_contract import RetiringContract
 from tests.contracts.update_log_contract import STEPS, Step, UpdateLogContract, record, records, snapshot
 
 
-class TestSqliteStore(UpdateLogContract):
+class TestSqliteStore(UpdateLogContract, RetiringContract):
     def opened(self, folder: Path) -> AbstractAsyncContextManager[Store]:
         return open_sqlite_store(folder / "acme.db", create=True, kind="tenant")
 
