@@ -10,7 +10,7 @@ WHOLE_LINE: Mapping[str, object] = {"allow_extra_args": True, "ignore_unknown_op
 
 
 def replay(context: typer.Context) -> None:
-    """Send real data through peers and a relay, and compare the sums: retail, mentions, engagement, campaigns."""
+    """Send real data through peers and a relay: retail, prices, inventree, mentions, engagement, campaigns."""
     # Replays hold documents. The relay's process is this program, too, and must never load native CRDT code.
     from server.replay.command import replay as replays
 

@@ -1,4 +1,4 @@
-"""``crdt-sync replay retail | mentions | engagement | campaigns``."""
+"""``crdt-sync replay retail | prices | inventree | mentions | engagement | campaigns``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ import typer
 
 from server.replay.campaigns import campaign_geo_weekly
 from server.replay.engagement import tweet_engagement
+from server.replay.inventree import inventree
 from server.replay.mentions import nab_tweet_mentions
+from server.replay.prices import retail_prices
 from server.replay.relay_process import ROOT, ReplayFailed
 from server.replay.report import RetailReport, render
 from server.replay.retail import EMBEDDED, RetailOptions, replay_retail
@@ -75,6 +77,8 @@ def retail(  # noqa: PLR0913, PLR0917  the command line's options, one by one
         raise typer.Exit(EXIT_FAILED)
 
 
+replay.command("prices")(retail_prices)
+replay.command("inventree")(inventree)
 replay.command("mentions")(nab_tweet_mentions)
 replay.command("engagement")(tweet_engagement)
 replay.command("campaigns")(campaign_geo_weekly)

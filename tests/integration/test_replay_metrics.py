@@ -14,11 +14,13 @@ from typer.testing import CliRunner, Result
 
 from server.replay.campaigns import campaign_geo_weekly, replay_campaigns
 from server.replay.engagement import replay_engagement, tweet_engagement
+from server.replay.inventree import inventree, replay_inventree
 from server.replay.mentions import nab_tweet_mentions, replay_mentions
 from server.replay.metric_replay import MetricOptions, MetricReport
 from server.replay.relay_process import ROOT
 
 FILES = "nab_tweet_mentions.csv.gz", "tweet_engagement.csv.gz", "campaign_geo_weekly.csv.gz"
+HISTORY = "inventree_tracking.csv.gz", "inventree_stock_items.csv.gz"
 
 
 def find_data(name: str) -> Path:
@@ -49,6 +51,25 @@ async def test_roi_by_channel_and_region_equals_the_plain_computation(tmp_path: 
     report = await replay_campaigns(MetricOptions(find_data(FILES[2]), tmp_path, limit=1_000))
     assert report.differences == []
     assert report.figures["channels and regions compared"] == 205
+
+
+async def test_goods_that_travel_between_locations_end_where_their_history_says(tmp_path: Path) -> None:
+    find_data(HISTORY[1])
+    report = await replay_inventree(MetricOptions(find_data(HISTORY[0]).parent, tmp_path))
+    assert report.differences == []
+    assert report.figures["entries that change stock"] == 952
+    assert report.figures["locations"] == 13
+    assert report.figures["cells of a fresh peer compared"] == 226
+
+
+def test_a_history_that_can_not_be_read_is_a_usage_error(tmp_path: Path) -> None:
+    (tmp_path / HISTORY[1]).write_bytes(gzip.compress(b"id,part\n1,7\n"))
+    for wrong in ('2,{""quantity"": 1}', '1,{""quantity"": 0.0001}', '1,{""quantity"": ""x""}', "1,[]"):
+        row = f'1,2021-07-28T14:37:51.084Z,{wrong.partition(",")[0]},1,"{wrong.partition(",")[2]}"'
+        text = f"id,ts,item,tracking_type,deltas_json\n{row}\n"
+        (tmp_path / HISTORY[0]).write_bytes(gzip.compress(text.encode()))
+        done = invoke(inventree, "--data", str(tmp_path))
+        assert done.exit_code == 2, done.output
 
 
 def test_the_command_prints_its_figures_and_ends_with_0_when_all_agree(tmp_path: Path) -> None:
