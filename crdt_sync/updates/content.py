@@ -61,6 +61,19 @@ def elements(raw: bytes, struct: Struct) -> Iterator[Any]:
             raise MalformedUpdate(f"content of kind {kind} has no elements")
 
 
+def last_but_one(raw: bytes, struct: Struct) -> bytes | None:
+    """The value before the last of a run of values, as the content of an element of its own."""
+    if struct.kind != ANY:
+        return None
+    cursor = Cursor(raw, pos=struct.content)
+    start = end = cursor.pos
+    for _ in range(cursor.count(1) - 1):
+        start = cursor.pos
+        _any(cursor)
+        end = cursor.pos
+    return b"\x01" + raw[start:end]
+
+
 def _json(cursor: Cursor) -> Any:
     text = cursor.text()
     # Its depth was proven when the update was decoded.

@@ -7,6 +7,9 @@ The *heads* of a key are its elements that are nobody's origin; more than one he
 single write has followed. That holds for every writer that keeps to the Yjs format, whatever it knows of us, and
 after collection, undo and redo: an overwritten element keeps its id and its origin for as long as the root is there.
 
+What its writer built on is its *base*: the element that is its origin. As long as somebody who knew that element
+follows, it is kept beside the head, so that a merge can tell what each writer changed.
+
 What bytes can't tell: a page that overwrites after *seeing* both leaves both branches standing, which is the safe
 side. ``map.delete`` adds no element at all; a delete that meets a concurrent set is seen only as :class:`Overruled`.
 """
@@ -16,16 +19,35 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from crdt_sync.limits import DEFAULT_LIMITS, Limits
-from crdt_sync.updates.content import GONE, elements
-from crdt_sync.updates.decode import DELETED, DecodedUpdate, Deletes, Struct, decode_update
+from crdt_sync.updates.content import GONE, elements, last_but_one
+from crdt_sync.updates.decode import ANY, DELETED, DecodedUpdate, Deletes, Struct, decode_update
 from crdt_sync.updates.gate import Verdict, judge
 from crdt_sync.updates.ledger import Ledger
+from crdt_sync.updates.ranges import Ranges
 from crdt_sync.values import ClientId, Clock, Id
 
 _NOBODY: Final = -1
+
+_BASES_SEARCHED_MAX: Final = 64
+"""Among so many heads the base of another one is looked for; thousands of them must not make that quadratic."""
+
+
+class _Element(NamedTuple):
+    client: ClientId
+    clock: Clock
+    kind: int
+    content: bytes
+
+
+class _Standing(NamedTuple):
+    """A head among several."""
+
+    element: _Element
+    base: _Element | None
 
 
 class Head(NamedTuple):
@@ -35,6 +57,10 @@ class Head(NamedTuple):
     clock: Clock
     kind: int
     content: bytes
+    base: bytes | None = None
+    """The content of the element that this one's writer overwrote; None where it overwrote none, or it is not known
+    any more."""
+    base_kind: int = DELETED
 
     @property
     def dot(self) -> str:
@@ -48,11 +74,19 @@ class Head(NamedTuple):
 
     def value(self) -> Any:
         """What was written, as JSON has it and with every number a float; ``GONE`` when it is not known."""
-        if self.kind == DELETED:
-            return GONE
-        struct = Struct(self.clock, 1, self.kind, None, None, None, None, 0, 0, len(self.content))
-        *_, last = elements(self.content, struct)
-        return last
+        return _read(self.kind, self.content)
+
+    def base_value(self) -> Any:
+        """What the key held when its writer wrote, in the same form; ``GONE`` when it held nothing or nobody here
+        knows."""
+        return GONE if self.base is None else _read(self.base_kind, self.base)
+
+
+def _read(kind: int, content: bytes) -> Any:
+    if kind == DELETED:
+        return GONE
+    *_, last = elements(content, Struct(0, 1, kind, None, None, None, None, 0, 0, len(content)))
+    return last
 
 
 class Overruled(NamedTuple):
@@ -77,37 +111,67 @@ NOTHING: Final = Fed((), ())
 class _Register:
     """One key of one root. Nearly all have a single head, and most of the memory is theirs."""
 
-    __slots__ = ("heads", "is_deleted", "key", "only", "root")
+    __slots__ = ("base", "heads", "is_deleted", "key", "only", "root")
 
     def __init__(self, root: str, key: str) -> None:
         self.root = root
         self.key = key
-        self.only: Head | None = None
+        self.only: _Element | None = None
         """The head, while there is a single one."""
-        self.heads: dict[Id, Head] = {}
+        self.base: _Element | None = None
+        """What that one overwrote."""
+        self.heads: dict[Id, _Standing] = {}
         """The heads, once there are several; by id, so that a writer who makes thousands of them costs no more."""
         self.is_deleted = False
         """Its only head was deleted by somebody who did not overwrite it."""
 
-    def take(self, origin: Id | None, head: Head) -> None:
-        """``head`` follows ``origin``, or, where that is no head, stands beside all others."""
+    def take(self, origin: Id | None, element: _Element, before: _Element | None) -> None:
+        """``element`` follows ``origin``, or, where that is no head, stands beside all others; ``before`` is what it
+        overwrote, if it came with it."""
         self.is_deleted = False
         only = self.only
         if only is not None:
             if origin is not None and only[1] == origin[1] and only[0] == origin[0]:
-                self.only = head
+                self.base = before or only
+                self.only = element
                 return
-            self.heads[only[0], only[1]] = only
-            self.only = None
+            self.heads[only[0], only[1]] = _Standing(only, self.base)
+            self.only = self.base = None
         elif not self.heads:
-            self.only = head
+            self.only = element
+            self.base = before
             return
-        elif origin is not None:
+        if before is None and origin is not None:
+            before = self._known(origin)
+        if origin is not None:
             self.heads.pop(origin, None)
-        self.heads[head[0], head[1]] = head
+        self.heads[element[0], element[1]] = _Standing(element, before)
+
+    def _known(self, id_: Id) -> _Element | None:
+        """The element of this id: a head, or what some head overwrote."""
+        if id_ in self.heads:
+            return self.heads[id_].element
+        bases = (head.base for head in islice(self.heads.values(), _BASES_SEARCHED_MAX))
+        return next((base for base in bases if base is not None and base[:2] == id_), None)
 
     def all_heads(self) -> Sequence[Head]:
-        return sorted(self.heads.values()) if self.only is None else (self.only,)
+        """By rising id."""
+        if self.only is not None:
+            return (_head(self.only, self.base),)
+        return [_head(*self.heads[id_][:2]) for id_ in sorted(self.heads)]
+
+    def head(self, element: _Element) -> Head:
+        """A head of this key, with its base."""
+        return _head(element, self.heads[element[:2]].base if self.only is None else self.base)
+
+    def forget_base(self, element: _Element) -> None:
+        self.base = None
+        if self.only is None:
+            self.heads[element[:2]] = _Standing(element, None)
+
+
+def _head(element: _Element, base: _Element | None) -> Head:
+    return Head(*element) if base is None or base.kind == DELETED else Head(*element, base.content, base.kind)
 
 
 class _Trail:
@@ -146,7 +210,8 @@ class _Trail:
 class ForkIndex:
     """The heads of every key of some root maps. Feed it each update that the gate admits, in that order.
 
-    8 to 16 bytes for each element that was ever written there, and about 400 for each key."""
+    8 to 16 bytes for each element that was ever written there, and about 400 for each key; of a key that was rewritten
+    the last two values are kept."""
 
     __slots__ = ("_forked", "_names", "_registers", "_trails")
 
@@ -181,6 +246,7 @@ class ForkIndex:
         its writer made them: only they tell which deletes it had not seen. Feeding twice is feeding once."""
         forked: list[tuple[str, str]] = []
         overruled: list[Overruled] = []
+        deletes = _Deleted(update.deletes)
         for run in verdict.runs:
             client, structs = update.sections[run.section]
             if run.end - run.first != len(structs):
@@ -191,13 +257,19 @@ class ForkIndex:
                     continue
                 register = self._registers[number]
                 was_deleted = register.is_deleted
-                head = self._enter(update.raw, client, struct, number)
-                if head is None:
+                element = self._enter(update.raw, client, struct, number)
+                if element is None:
                     continue
                 if register.only is None:
                     forked.append((register.root, register.key))
-                if was_deleted and is_own_bytes and _names(update.deletes, struct.origin):
-                    overruled.append(Overruled(register.root, register.key, head))
+                elif not was_deleted:
+                    continue
+                # Its writer may have seen a delete; who overwrites what is there deletes it in the same transaction.
+                if is_own_bytes and deletes.name(struct.origin):
+                    if was_deleted:
+                        overruled.append(Overruled(register.root, register.key, register.head(element)))
+                elif is_own_bytes or was_deleted:
+                    register.forget_base(element)
         if verdict.fresh is not None and verdict.fresh.deletes:
             self._note_deletes(verdict.fresh.deletes)
         return Fed(forked, overruled) if forked or overruled else NOTHING
@@ -223,7 +295,7 @@ class ForkIndex:
             self._registers.append(_Register(parent, key))
         return number
 
-    def _enter(self, raw: bytes, client: ClientId, struct: Struct, number: int) -> Head | None:
+    def _enter(self, raw: bytes, client: ClientId, struct: Struct, number: int) -> _Element | None:
         """Hang a struct into its register; a run of several elements is a chain, whose last one is the head."""
         trail = self._trails.get(client)
         if trail is None:
@@ -238,11 +310,16 @@ class ForkIndex:
             origin = (client, clock - 1)
         trail.add(clock, end, number)
         register = self._registers[number]
-        head: Head = tuple.__new__(Head, (client, end - 1, struct.kind, raw[struct.content : struct.end]))
-        register.take(origin, head)
+        element: _Element = tuple.__new__(_Element, (client, end - 1, struct.kind, raw[struct.content : struct.end]))
+        before = None
+        if end - clock > 1:
+            # Collected, it is not known; pages that collect nothing send what they overwrote in one run.
+            content = last_but_one(raw, struct)
+            before = _Element(client, end - 2, DELETED if content is None else ANY, content or b"")
+        register.take(origin, element, before)
         if register.only is None:
             self._forked[register.root][register.key] = register
-        return head
+        return element
 
     def _note_deletes(self, deletes: Deletes) -> None:
         """Mark the keys whose only head was deleted: an overwrite deletes what is no head any more."""
@@ -259,5 +336,19 @@ class ForkIndex:
                             register.is_deleted = True
 
 
-def _names(deletes: Deletes, id_: Id | None) -> bool:
-    return id_ is not None and any(start <= id_[1] < end for start, end in deletes.get(id_[0], ()))
+class _Deleted:
+    """The deletes of one update; sorted only when somebody asks, and then once."""
+
+    __slots__ = ("_deletes", "_sorted")
+
+    def __init__(self, deletes: Deletes) -> None:
+        self._deletes = deletes
+        self._sorted: dict[ClientId, Ranges] = {}
+
+    def name(self, id_: Id | None) -> bool:
+        if id_ is None or id_[0] not in self._deletes:
+            return False
+        ranges = self._sorted.get(id_[0])
+        if ranges is None:
+            ranges = self._sorted[id_[0]] = Ranges(self._deletes[id_[0]])
+        return not ranges.missing(id_[1], id_[1] + 1)

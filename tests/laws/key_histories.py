@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from pycrdt import Doc, Map, TransactionEvent
 
 from crdt_sync.limits import DEFAULT_LIMITS
+from crdt_sync.updates.content import GONE
 from crdt_sync.updates.decode import decode_update
 from crdt_sync.updates.forks import ForkIndex, Overruled
 from crdt_sync.updates.gate import judge
@@ -28,6 +29,8 @@ class KeyWrite(NamedTuple):
     clock: int
     value: Any
     knew: dict[int, int]
+    saw: Any = GONE
+    """What the key held on its page just before; also if the same transaction had deleted that."""
 
     @property
     def dot(self) -> str:
@@ -66,6 +69,7 @@ class Page:
         self.knows: dict[int, int] = {}
         self._history = history
         self._own = False
+        self._just_deleted: dict[str, Any] = {}
         self.doc.observe(self._keep)
 
     def _keep(self, event: TransactionEvent) -> None:
@@ -74,6 +78,7 @@ class Page:
 
     def edit(self, random: Random) -> None:
         self._own, before = True, len(self._history.writes)
+        self._just_deleted.clear()
         with self.doc.transaction():
             for _ in range(random.choice((1, 1, 1, 2, 4))):
                 self._change(random)
@@ -86,14 +91,15 @@ class Page:
         clock = self.knows.get(self.client, 0)
         if chance < 0.15:
             if key in self.map:
-                del self.map[key]
+                self._just_deleted[key] = self.map.pop(key)
             return
         if chance < 0.3:
             self.movements[f"{self.client}.{clock}"] = ["sale", clock]
         else:
             value = f"{self.client}:{clock}"
+            saw = self.map[key] if key in self.map else self._just_deleted.get(key, GONE)
             self.map[key] = value
-            self._history.writes.append(KeyWrite(key, self.client, clock, value, dict(self.knows)))
+            self._history.writes.append(KeyWrite(key, self.client, clock, value, dict(self.knows), saw))
         self.knows[self.client] = clock + 1
 
     def learn(self, other: Page) -> None:
@@ -170,6 +176,17 @@ def contradictions(history: KeyHistory, index: ForkIndex) -> list[str]:
             if head.dot not in values or (head.is_known and head.value() != values[head.dot]):
                 found.append(f"{key!r}: {head.dot} holds {head.value()!r}, not {values.get(head.dot)!r}")
     return found
+
+
+def false_bases(history: KeyHistory, index: ForkIndex) -> list[str]:
+    """Heads that claim another base than what their writers had before them."""
+    saw = {(write.key, write.dot): write.saw for write in history.writes}
+    return [
+        f"{key!r}: {head.dot} was written over {saw[key, head.dot]!r}, not {head.base_value()!r}"
+        for key in history.keys
+        for head in index.heads(ROOT, key)
+        if head.base is not None and head.base_value() != saw[key, head.dot]
+    ]
 
 
 def same_heads(keys: Sequence[str], one: ForkIndex, other: ForkIndex) -> bool:

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from random import Random
 
 import pytest
+from pycrdt import Doc, Map
 
 from crdt_sync.updates import forks
-from crdt_sync.updates.decode import Struct, decode_update
+from crdt_sync.updates.content import GONE
+from crdt_sync.updates.decode import Deletes, Struct, decode_update
 from crdt_sync.updates.forks import ForkIndex
 from tests.laws.key_histories import (
     KEYS,
@@ -18,6 +20,7 @@ from tests.laws.key_histories import (
     Listener,
     Page,
     contradictions,
+    false_bases,
     same_heads,
     write_key_history,
 )
@@ -74,6 +77,55 @@ def test_I6_shuffled_and_repeated_deliveries_that_are_healed_by_a_state_give_the
     assert gaps
 
 
+def test_I6_the_base_of_a_head_is_what_its_writer_saw(histories: list[KeyHistory]) -> None:
+    known = unknown = forked = 0
+    for seed, history in enumerate(histories):
+        index = Listener().hear_all(history.updates).index
+        assert false_bases(history, index) == [], f"seed {seed}"
+        saw = {(write.key, write.dot): write.saw for write in history.writes}
+        for key in history.keys:
+            heads = index.heads(ROOT, key)
+            known += sum(head.base is not None for head in heads)
+            unknown += sum(head.base is None and saw[key, head.dot] is not GONE for head in heads)
+            forked += len(heads) > 1 and all(head.base is not None for head in heads)
+        for state in history.states:
+            assert false_bases(history, ForkIndex.of_state([ROOT], state)) == [], f"seed {seed}"
+    # Not known is what a transaction wrote and overwrote itself, and what was overwritten twice before the other came.
+    assert known > 3 * unknown
+    assert forked > HISTORIES / 10
+
+
+@pytest.mark.parametrize("is_collecting", [True, False])
+def test_I6_who_comes_late_still_shares_the_base_of_the_one_before(is_collecting: bool) -> None:
+    docs: list[Doc[Map[str]]] = [Doc(client_id=client, skip_gc=not is_collecting) for client in (1, 2, 3)]
+    till, office, page = docs
+    till.get(ROOT, type=Map)[KEYS[0]] = "b"
+    for other in (office, page):
+        other.apply_update(till.get_update())
+    office.get(ROOT, type=Map)[KEYS[0]] = "w1"
+    page.get(ROOT, type=Map)[KEYS[0]] = "w2"
+    listener = Listener().hear_all([till.get_update()])
+    for raw in (office.get_update(), page.get_update()):
+        listener.hear(raw)
+    assert [(head.value(), head.base_value()) for head in listener.index.heads(ROOT, KEYS[0])] == [
+        ("w1", "b"),
+        ("w2", "b"),
+    ]
+    page.get(ROOT, type=Map)[KEYS[0]] = "w3"
+    listener.hear(page.get_update())
+    assert [(head.value(), head.base_value()) for head in listener.index.heads(ROOT, KEYS[0])] == [
+        ("w1", "b"),
+        ("w3", "w2"),
+    ]
+
+
+def test_I6_a_base_is_the_value_before_the_last_one_of_a_run() -> None:
+    # As a page without collection sends three writes of its own that it has deleted: one struct.
+    run = bytes([1, 1, 5, 0, 0x28, 1, 4, *ROOT.encode(), 1, *b"k", 3, 119, 1, *b"a", 119, 1, *b"b", 119, 1, *b"c", 0])
+    [head] = Listener().hear_all([run]).index.heads(ROOT, "k")
+    assert (head.dot, head.value(), head.base_value()) == ("5.2", "c", "b")
+
+
 def test_I6_feeding_twice_is_feeding_once(histories: list[KeyHistory]) -> None:
     for history in histories[:50]:
         once = Listener().hear_all(history.updates)
@@ -82,20 +134,35 @@ def test_I6_feeding_twice_is_feeding_once(histories: list[KeyHistory]) -> None:
 
 
 class EveryOverwriteForks(ForkIndex):
-    def _enter(self, raw: bytes, client: int, struct: Struct, number: int) -> forks.Head | None:
+    def _enter(self, raw: bytes, client: int, struct: Struct, number: int) -> forks._Element | None:
         return super()._enter(raw, client, struct._replace(origin=None), number)
 
 
 class OneElementARun(ForkIndex):
-    def _enter(self, raw: bytes, client: int, struct: Struct, number: int) -> forks.Head | None:
+    def _enter(self, raw: bytes, client: int, struct: Struct, number: int) -> forks._Element | None:
         return super()._enter(raw, client, struct._replace(length=1), number)
 
 
 class LastOneWins(ForkIndex):
-    def _enter(self, raw: bytes, client: int, struct: Struct, number: int) -> forks.Head | None:
+    def _enter(self, raw: bytes, client: int, struct: Struct, number: int) -> forks._Element | None:
         only = self._registers[number].only
         origin = struct.origin if only is None else (only.client, only.clock)
         return super()._enter(raw, client, struct._replace(origin=origin), number)
+
+
+class TheBaseIsTheLastHead(ForkIndex):
+    def _enter(self, raw: bytes, client: int, struct: Struct, number: int) -> forks._Element | None:
+        register = self._registers[number]
+        before = register.only or (max(register.heads.values()).element if register.heads else None)
+        element = super()._enter(raw, client, struct, number)
+        if element is not None and register.only is None:
+            register.heads[element[:2]] = register.heads[element[:2]]._replace(base=before)
+        return element
+
+
+class ADeleteIsNoReason(ForkIndex):
+    def _note_deletes(self, deletes: Deletes) -> None:
+        """Whoever writes next is thought to have seen the value."""
 
 
 class FollowersOfTheLostAreForgotten(ForkIndex):
@@ -115,6 +182,14 @@ def test_I6_kills(mutant: Callable[[list[str]], ForkIndex]) -> None:
         return any(contradictions(history, index) for index in (live, rebuilt))
 
     assert any(is_killed(write_key_history(Random(seed))) for seed in range(50))
+
+
+@pytest.mark.parametrize("mutant", [TheBaseIsTheLastHead, ADeleteIsNoReason])
+def test_I6_kills_false_bases(mutant: Callable[[list[str]], ForkIndex]) -> None:
+    histories = (write_key_history(Random(seed)) for seed in range(50))
+    assert any(
+        false_bases(history, Listener(lambda: mutant([ROOT])).hear_all(history.updates).index) for history in histories
+    )
 
 
 def test_roots_that_are_not_watched_leave_no_trace() -> None:
