@@ -55,7 +55,7 @@ async def test_roi_by_channel_and_region_equals_the_plain_computation(tmp_path: 
 
 async def test_goods_that_travel_between_locations_end_where_their_history_says(tmp_path: Path) -> None:
     find_data(HISTORY[1])
-    report = await replay_inventree(MetricOptions(find_data(HISTORY[0]).parent, tmp_path))
+    report = await replay_inventree(MetricOptions(find_data(HISTORY[0]), tmp_path))
     assert report.differences == []
     assert report.figures["entries that change stock"] == 952
     assert report.figures["locations"] == 13
