@@ -212,16 +212,21 @@ class SqliteStore:
             self.failure = self.failure or StoreUnavailable(f"{self.path} is closed")
 
     async def _leave_closed(self) -> None:
-        emptied = await self._writer.run(checkpoint)
-        # The reader first: the writer, as the last to close, removes the WAL. Before that, the sidecar must not
-        # expect one any more. If a verification still reads, both stay as after a crash, and nothing is lost.
-        await self._reader.close()
-        if emptied:
+        async with self._reading:
+            # Behind a load whose caller was cancelled: a checkpoint goes only as far as the oldest reader has seen.
+            await self._reader.run(lambda _: None)
+            if not await self._writer.run(checkpoint):
+                # A verification still reads. Its WAL stays as after a crash, and nothing is lost.
+                return
+            # The reader first: the writer, as the last to close, removes the WAL. Before that, the sidecar must not
+            # expect one any more.
+            await self._reader.close()
             await asyncio.to_thread(write_sidecar, self.path, Sidecar(self.identity, "closed"))
 
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         try:
             async with self._reading:
+                self._refuse_if_failed()
                 return await self._reader.run(work)
         except sqlite3.Error as error:
             raise store_error(error, self.path) from error

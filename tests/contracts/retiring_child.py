@@ -29,7 +29,7 @@ async def filled(store: SqliteStore) -> None:
             await store.log(METRICS).append([Record(b"somebody else", "till", number)])
 
 
-def stop_for_good(*_: object) -> None:
+def stop_for_good(_connection: object, _source: object) -> None:
     tell("committed")
     sys.stdin.read()
 
@@ -38,7 +38,7 @@ async def retire(path: Path) -> None:
     async with open_sqlite_store(path, create=True, kind="tenant") as store:
         await filled(store)
         if sys.argv[1] == "leave":
-            erasing.erase = stop_for_good
+            setattr(erasing, "erase", stop_for_good)  # noqa: B010  a bug that is planted on purpose
         else:
             tell("ready")
         await store.retire(PII, "asked for", 1)
