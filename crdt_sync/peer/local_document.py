@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from crdt_sync.errors import ReplicaBroken, StoreCorrupted
@@ -51,6 +51,8 @@ class LocalDocument:
         self._tail_bytes = 0
         self._snapshot_bytes = 0
         self._debt = VaultDebt(replica, update_log, is_owed=owes_vault)
+        self.on_commit: Callable[[bool], None] | None = None
+        """Told after each commit, with the lock still held, whether it was an edit of this peer."""
 
     @classmethod
     async def load(cls, name: str, author: str, update_log: UpdateLog, limits: Limits) -> LocalDocument:
@@ -116,6 +118,7 @@ class LocalDocument:
         await self._append([*before, Record(update, self._author, at_ms)])
         self._unsynced.append(self.mark)
         await self._debt.settle()
+        self._tell(is_local=not before)
         return Edit(update, self.mark)
 
     async def keep(self, fresh: Sequence[bytes], at_ms: int) -> Edit | None:
@@ -127,12 +130,14 @@ class LocalDocument:
         if not self._debt.is_due:
             await self._debt.note()
             await self._append(records)
+            self._tell(is_local=False)
             return None
         if missing := self._debt.writes():
             return await self._put(missing, at_ms, records)
         # The relay, or the other party, has noted it already.
         await self._append(records)
         await self._debt.settle()
+        self._tell(is_local=False)
         return None
 
     async def note(self, name: str, value: int) -> None:
@@ -145,6 +150,10 @@ class LocalDocument:
             self._acked = mark
             del self._unsynced[: bisect_right(self._unsynced, mark)]
             await self._log.mark(ACKED, mark)
+
+    def _tell(self, *, is_local: bool) -> None:
+        if self.on_commit is not None:
+            self.on_commit(is_local)
 
     async def _append(self, records: Sequence[Record]) -> None:
         self._is_unsure = True

@@ -20,6 +20,7 @@ from crdt_sync.documents.schema import PERIODS
 from crdt_sync.errors import NotSynced, SyncError
 from crdt_sync.limits import DEFAULT_LIMITS, Limits
 from crdt_sync.peer.backoff import backoff_s
+from crdt_sync.peer.changes import BUFFER_MAX, Changes
 from crdt_sync.peer.desk import Desk, Documents, Writer
 from crdt_sync.peer.link import Link
 from crdt_sync.peer.local_document import LocalDocument
@@ -95,7 +96,10 @@ class OfflinePeer:
             await shelf.take_stock()
             stamp = (await store.log(CATALOG).load()).marks.get(CLOCK, 0)
             writer = Writer(name, f"{name}.{to_base36(now_ms())}", HybridClock(stamp), now_ms)
-            yield OfflinePeer(shelf, address, writer, follow=follow, limits=limits)
+            try:
+                yield OfflinePeer(shelf, address, writer, follow=follow, limits=limits)
+            finally:
+                shelf.feed.close()
 
     @asynccontextmanager
     async def edit(self, *, period: str | None = None) -> AsyncIterator[Documents]:
@@ -183,6 +187,19 @@ class OfflinePeer:
                     await self._follow_periods(catalog)
                 if link is self._link and link.is_settled:
                     return
+
+    def changes(self, *, documents: Iterable[str] | None = None, buffer_max: int = BUFFER_MAX) -> Changes:
+        """What changes from now on, in all documents that are open here, or in these, and by whomever, once it is on
+        disk: ``async with peer.changes() as changes: async for change in changes: ...``. Subscribe first, then read.
+
+        A reader that lags by ``buffer_max`` changes gets a :class:`Missed` in place of those that there was no room
+        for. Raises ValueError where there is to be no room at all."""
+        return self._shelf.feed.subscribe(documents, buffer_max)
+
+    async def changed(self, since: int | None = None) -> int:
+        """Wait until anything was committed here, by whomever, and return the number of commits since the peer was
+        opened. Give it back as ``since``, and nothing that happened meanwhile is slept through."""
+        return await self._shelf.feed.changed(since)
 
     async def news(self) -> None:
         """Wait until something has come from the relay since this was called last. For one caller."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from crdt_sync.errors import StoreCorrupted
 from crdt_sync.limits import Limits
+from crdt_sync.peer.changes import ChangeFeed
 from crdt_sync.peer.local_document import LocalDocument, unsynced_of
 from crdt_sync.stores.update_log import Store
 from crdt_sync.values import check_document
@@ -22,6 +23,7 @@ class Shelf:
         self._open: dict[str, LocalDocument] = {}
         self._loading: dict[str, asyncio.Lock] = {}
         self._unsynced_unopened: dict[str, int] = {}
+        self.feed = ChangeFeed(self.open_documents)
         self.damaged: dict[str, str] = {}
         """Documents whose rows are not those that were written, and what is wrong; the others can be used."""
 
@@ -31,6 +33,7 @@ class Shelf:
             found = self._open.get(name)
             if found is None or found.is_torn:
                 found = await LocalDocument.load(name, self._author, self._store.log(name), self._limits)
+                self.feed.attach(found)
                 self._open[name] = found
                 self._unsynced_unopened.pop(name, None)
             return found
