@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from crdt_sync.documents.catalog.conflicts import unvaulted
 from crdt_sync.documents.catalog.siblings import VAULT
-from crdt_sync.documents.names import CATALOG
+from crdt_sync.documents.names import is_catalog
 from crdt_sync.documents.schema import ATTRIBUTES
 from crdt_sync.replica import Replica, Write
 from crdt_sync.stores.update_log import UpdateLog
@@ -15,7 +15,7 @@ OWED = "owed"
 
 def watched_roots(name: str) -> tuple[str, ...]:
     """The roots of a document whose concurrent writes are conflicts."""
-    return (ATTRIBUTES,) if name == CATALOG else ()
+    return (ATTRIBUTES,) if is_catalog(name) else ()
 
 
 class VaultDebt:

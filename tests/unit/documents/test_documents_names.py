@@ -2,6 +2,7 @@
 
 import pytest
 
+from crdt_sync.documents import names
 from crdt_sync.documents.keys import (
     check_name,
     comp,
@@ -25,7 +26,7 @@ from crdt_sync.documents.names import (
     parse_document,
     period_of,
 )
-from crdt_sync.errors import InvalidName, WrongKind
+from crdt_sync.errors import InvalidName, SyncError, WrongKind
 from crdt_sync.values import check_document
 
 
@@ -103,3 +104,37 @@ def test_a_movement_id_is_written_as_javascript_does_it() -> None:
     assert movement_id(2**53 - 1, 36) == "2gosa7pa2gv.10"
     assert parse_movement_id("2gosa7pa2gv.10") == (2**53 - 1, 36)
     assert parse_movement_id("A.1") is parse_movement_id("a1") is parse_movement_id("a.1\n") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "base", "epoch", "following"),
+    [
+        ("inventory/catalog", "inventory/catalog", 1, "inventory/catalog.2"),
+        ("inventory/catalog.2", "inventory/catalog", 2, "inventory/catalog.3"),
+        ("inventory/2026-11.9", "inventory/2026-11", 9, "inventory/2026-11.10"),
+        ("metrics/2026-11-20.41", "metrics/2026-11-20", 41, "metrics/2026-11-20.42"),
+    ],
+)
+def test_every_epoch_of_a_document_has_a_name_of_its_own(name: str, base: str, epoch: int, following: str) -> None:
+    assert (names.base_of(name), names.epoch_of(name), names.next_epoch(name)) == (base, epoch, following)
+    assert str(names.parse_document(name)) == name
+
+
+@pytest.mark.parametrize("name", ["inventory/catalog.1", "inventory/catalog.02", "inventory/catalog.", "a/b.2"])
+def test_what_looks_like_an_epoch_and_is_none_is_no_document_of_ours(name: str) -> None:
+    assert names.epoch_of(name) == 1
+    with pytest.raises(SyncError):
+        names.parse_document(name)
+
+
+def test_personal_data_has_a_document_for_each_subject_and_no_epochs() -> None:
+    assert names.parse_document("pii/customer-1042") == names.PersonalName("customer-1042")
+    assert str(names.PersonalName("customer-1042.2")) == "pii/customer-1042.2"
+    with pytest.raises(WrongKind):
+        names.next_epoch("pii/customer-1042")
+
+
+@pytest.mark.parametrize("subject", ["", "Mrs. Miller", "miller@example.org", "a/b", "x" * 129, "-a"])
+def test_a_subject_is_an_id_and_no_name(subject: str) -> None:
+    with pytest.raises(InvalidName):
+        names.personal_document(subject)
