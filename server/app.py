@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import base64
+import dataclasses
 import gc
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import structlog
 from starlette.applications import Starlette
 from starlette.routing import Route, WebSocketRoute
 
-from server.auth.keys import KeyRing, load_jwks, load_or_create_secret, secret_key
+from server.auth.grants import RELAY_SUBJECT
+from server.auth.keys import SECRET_BYTES, KeyRing, load_jwks, load_or_create_secret, own_key, secret_key
 from server.auth.tickets import Tickets
 from server.auth.tokens import TokenVerifier
 from server.rooms.host import CompactionRule, HostParts
 from server.rooms.registry import open_rooms
 from server.scribes.pool import open_scribes
 from server.settings import Settings
+from server.steward.supervision import Steward, open_steward
+from server.steward.words import Instructions
 from server.storage.tenants import open_tenants
 from server.telemetry.meters import Meters
 from server.web import health
@@ -31,12 +38,14 @@ from server.web.y_websocket import y_websocket_endpoint
 log = structlog.get_logger(__name__)
 
 
-def build_app(settings: Settings) -> Starlette:
-    """The relay as an ASGI application; its lifespan opens and closes everything that it holds."""
+def build_app(settings: Settings, own_url: str | None = None) -> Starlette:
+    """The relay as an ASGI application; its lifespan opens and closes everything that it holds.
+
+    ``own_url`` is where it can be reached from this machine; without one it runs no steward, whom it would be for."""
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[dict[str, Any]]:
-        async with open_relay(settings) as relay:
+        async with open_relay(settings, own_url) as relay:
             # What is alive now stays alive: the collector need not look at it again and again.
             gc.collect()
             gc.freeze()
@@ -57,10 +66,15 @@ def build_app(settings: Settings) -> Starlette:
 
 
 @asynccontextmanager
-async def open_relay(settings: Settings) -> AsyncIterator[Relay]:
-    """All parts of a relay. On leaving, rooms finish first, then scribes, then the stores close."""
+async def open_relay(settings: Settings, own_url: str | None = None) -> AsyncIterator[Relay]:
+    """All parts of a relay. On leaving, the steward ends first, then rooms finish, then scribes, then the stores
+    close."""
     meters = Meters()
-    door = _door(settings, meters)
+    own_secret = secrets.token_bytes(SECRET_BYTES)
+    door = _door(settings, meters, own_secret)
+    steward = None
+    if settings.steward == "on" and own_url is not None:
+        steward = _steward(settings, meters, own_url, own_secret)
     async with AsyncExitStack() as stack:
         tenants = await stack.enter_async_context(
             open_tenants(settings.data_dir, served=settings.tenants, free_space_bytes_min=settings.free_space_bytes_min)
@@ -82,15 +96,37 @@ async def open_relay(settings: Settings) -> AsyncIterator[Relay]:
             settings.compact_log_records_max, settings.compact_log_bytes_min, settings.compact_log_ratio
         )
         parts = HostParts(settings.limits, compaction, scribes, meters, tenants.check_free_space)
-        rooms = await stack.enter_async_context(open_rooms(tenants, parts, idle_s=settings.room_idle_s))
+        on_visit = None if steward is None else steward.visited
+        rooms = await stack.enter_async_context(
+            open_rooms(tenants, parts, idle_s=settings.room_idle_s, on_visit=on_visit)
+        )
+        if steward is not None:
+            in_use = partial(rooms.visited_by_other_than, RELAY_SUBJECT)
+            await stack.enter_async_context(open_steward(steward, in_use))
         connections = await stack.enter_async_context(
             open_connections(meters, liveness_s=settings.liveness_s, slow_s=settings.slow_member_timeout_s)
         )
-        yield Relay(settings.limits, meters, door, tenants, rooms, connections, settings.handshake_timeout_s)
+        yield Relay(settings.limits, meters, door, tenants, rooms, connections, settings.handshake_timeout_s, steward)
 
 
-def _door(settings: Settings, meters: Meters) -> Door:
-    keys = [secret_key(load_or_create_secret(settings.secret_path))]
+def _steward(settings: Settings, meters: Meters, own_url: str, own_secret: bytes) -> Steward:
+    instructions = Instructions(
+        relay=own_url,
+        folder=str(settings.data_dir / "steward"),
+        secret=base64.b64encode(own_secret).decode(),
+        issuer=settings.token_issuer,
+        audience=settings.token_audience,
+        token_ttl_s=settings.token_ttl_max_s,
+        interval_s=settings.steward_interval_s,
+        limits=dataclasses.asdict(settings.limits),
+    )
+    return Steward(
+        instructions, meters, memory_bytes_max=settings.steward_memory_bytes_max, idle_s=settings.room_idle_s
+    )
+
+
+def _door(settings: Settings, meters: Meters, own_secret: bytes) -> Door:
+    keys = [secret_key(load_or_create_secret(settings.secret_path)), own_key(own_secret)]
     if settings.jwks_file is not None:
         keys += load_jwks(settings.jwks_file)
     verifier = TokenVerifier(

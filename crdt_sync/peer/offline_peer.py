@@ -63,7 +63,6 @@ class OfflinePeer:
         self._link_changed = asyncio.Event()
         self._has_joined = False
         """The link talks about every document that was known when it began."""
-        self._arrived = asyncio.Event()
         self._last_error: str | None = None
         self._failed_attempts = 0
 
@@ -201,11 +200,6 @@ class OfflinePeer:
         opened. Give it back as ``since``, and nothing that happened meanwhile is slept through."""
         return await self._shelf.feed.changed(since)
 
-    async def news(self) -> None:
-        """Wait until something has come from the relay since this was called last. For one caller."""
-        await self._arrived.wait()
-        self._arrived.clear()
-
     async def follow(self, document: str) -> None:
         """Keep a document in step that the catalog does not name, such as the metrics of a period.
 
@@ -300,7 +294,6 @@ class OfflinePeer:
         """The catalog says which periods there are; a period that begins while we are online is followed at once."""
         if document.name == CATALOG:
             await self._follow_periods(document)
-        self._arrived.set()
 
     async def _follow_periods(self, catalog: LocalDocument) -> None:
         if self._follow == "all" and self._link is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import signal
 import socket
@@ -46,7 +47,7 @@ def serve(
         load_jwks(settings.jwks_file)
     listener = _listen(settings)
     address = _address(listener)
-    server = _Server(_uvicorn_config(settings), f"crdt-sync relay on http://{address}")
+    server = _Server(_uvicorn_config(settings, _own_url(listener)), f"crdt-sync relay on http://{address}")
     if demo is not None:
         server.announcement += _demo(settings, demo, address)
     # uvicorn raises the signal that stopped it once more when all is done; a clean stop is no death by signal.
@@ -75,9 +76,17 @@ def _address(listener: socket.socket) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _uvicorn_config(settings: Settings) -> uvicorn.Config:
+def _own_url(listener: socket.socket) -> str:
+    """Where this very relay is reached from this machine; one that listens everywhere listens on loopback, too."""
+    host, port = listener.getsockname()[:2]
+    if ipaddress.ip_address(host).is_unspecified:
+        host = "::1" if ":" in host else "127.0.0.1"
+    return f"ws://[{host}]:{port}" if ":" in host else f"ws://{host}:{port}"
+
+
+def _uvicorn_config(settings: Settings, own_url: str) -> uvicorn.Config:
     return uvicorn.Config(
-        build_app(settings),
+        build_app(settings, own_url),
         ws=RelayWebSocketProtocol,
         ws_max_size=settings.limits.frame_bytes_max,
         ws_per_message_deflate=False,

@@ -27,6 +27,10 @@ class Audience:
     def __len__(self) -> int:
         return len(self._members)
 
+    def has_other_than(self, author: str) -> bool:
+        """Somebody else is here, too."""
+        return any(member.author != author for member in self._members.values())
+
     def add(self, member: Member) -> None:
         self._members[member.id] = member
         self._meters.members.inc()

@@ -69,6 +69,10 @@ class Host:
     def member_count(self) -> int:
         return len(self._audience)
 
+    def is_visited_by_other_than(self, author: str) -> bool:
+        """Somebody besides ``author`` is here."""
+        return self._audience.has_other_than(author)
+
     @property
     def is_closing(self) -> bool:
         return self._closing is not None

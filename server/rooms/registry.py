@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import TypeAlias
 
 import structlog
 
@@ -27,12 +28,15 @@ LOAD_IN_THREAD_RECORDS = 500
 LOAD_IN_THREAD_BYTES = 64 << 10
 """A snapshot that is larger is read beside the event loop, too, where the relay follows what is in it."""
 
+OnVisit: TypeAlias = Callable[[RoomId, str], None]
+
 
 class Rooms:
     """Made by :func:`open_rooms`."""
 
-    def __init__(self, tenants: Tenants, parts: HostParts, *, idle_s: float) -> None:
+    def __init__(self, tenants: Tenants, parts: HostParts, *, idle_s: float, on_visit: OnVisit | None) -> None:
         self._tenants = tenants
+        self._on_visit = on_visit
         self._parts = parts
         self._idle_s = idle_s
         self._hosts: dict[RoomId, asyncio.Task[Host]] = {}
@@ -53,6 +57,8 @@ class Rooms:
             host = await asyncio.shield(opening)
             if not host.is_closing:
                 host.enter(member)
+                if self._on_visit is not None:
+                    self._on_visit(room_id, member.author)
                 return host
             await self._gone(room_id, opening)
 
@@ -125,6 +131,11 @@ class Rooms:
         """The open rooms and how many members each has."""
         return {str(room_id): task.result().member_count for room_id, task in self._hosts.items() if _is_open(task)}
 
+    def visited_by_other_than(self, author: str) -> set[RoomId]:
+        """The open rooms that somebody besides ``author`` is in."""
+        open_hosts = [task.result() for task in self._hosts.values() if _is_open(task)]
+        return {host.room_id for host in open_hosts if host.is_visited_by_other_than(author)}
+
     async def sweep(self) -> None:
         """Close rooms that were idle for ``idle_s``, for ever."""
         while True:
@@ -159,9 +170,13 @@ def _is_open(task: asyncio.Task[Host]) -> bool:
 
 
 @asynccontextmanager
-async def open_rooms(tenants: Tenants, parts: HostParts, *, idle_s: float) -> AsyncIterator[Rooms]:
-    """The rooms of a relay; on leaving, everything that was absorbed is on disk and every member is told."""
-    rooms = Rooms(tenants, parts, idle_s=idle_s)
+async def open_rooms(
+    tenants: Tenants, parts: HostParts, *, idle_s: float, on_visit: OnVisit | None = None
+) -> AsyncIterator[Rooms]:
+    """The rooms of a relay; on leaving, everything that was absorbed is on disk and every member is told.
+
+    ``on_visit`` is told of everybody who comes into a room: which one, and as whom."""
+    rooms = Rooms(tenants, parts, idle_s=idle_s, on_visit=on_visit)
     sweeping = asyncio.create_task(rooms.sweep(), name="sweep idle rooms")
     try:
         yield rooms

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from server.scribes.frames import EXIT_MEMORY
+
 _PR_SET_PDEATHSIG: Final = 1
 _ENVIRONMENT: Final = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 _ENVIRONMENT_PREFIXES: Final = ("LC_", "PYTHON", "COVERAGE_")
@@ -48,3 +50,21 @@ def tie_to(parent: int) -> bool:
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     return os.getppid() == parent
+
+
+def describe_end(code: int, last_words: bytes) -> str:
+    """How a worker ended, for people, from its exit code and the end of its standard error."""
+    if code == EXIT_MEMORY or (code == -signal.SIGABRT and b"memory allocation of" in last_words):
+        return "it ran out of memory"
+    if code == -signal.SIGXCPU:
+        return "it used too much CPU time"
+    if code < 0:
+        return f"it was ended by signal {_signal_name(-code)}"
+    return f"it exited with status {code}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)

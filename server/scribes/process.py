@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from server.scribes.confinement import worker_environment
-from server.scribes.frames import DONE, EXIT_MEMORY, HEAD, LAST, LENGTH_BYTES, READY, REFUSED, head, lengths
+from server.scribes.confinement import describe_end, worker_environment
+from server.scribes.frames import DONE, HEAD, LAST, LENGTH_BYTES, READY, REFUSED, head, lengths
 
 CHUNK_BYTES: Final = 1 << 20
 """What is handed to a pipe, or taken from it, in one go: a document of any size leaves the loop room to breathe."""
@@ -149,22 +148,8 @@ class Worker:
 
     def describe_end(self) -> str:
         """How an ended worker ended, for people."""
-        code = self._process.returncode
-        assert code is not None
-        if code == EXIT_MEMORY or (code == -signal.SIGABRT and b"memory allocation of" in self._stderr):
-            return "it ran out of memory"
-        if code == -signal.SIGXCPU:
-            return "it used too much CPU time"
-        if code < 0:
-            return f"it was ended by signal {_signal_name(-code)}"
-        return f"it exited with status {code}"
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return str(number)
+        assert self._process.returncode is not None
+        return describe_end(self._process.returncode, self._stderr)
 
 
 def _chunks(first: bytes, parts: Sequence[bytes]) -> Iterator[bytes]:

@@ -71,6 +71,12 @@ class Meters:
         )
         self.scribe_deaths = counter("scribe_deaths", "Worker processes that crashed, hung or were out of memory.")
 
+        self.steward_rounds = counter("steward_rounds", "Times that the steward went through a tenant's duties.")
+        self.steward_failures = counter(
+            "steward_failures", "Duties that the steward could not do, by name; the others went on.", "duty"
+        )
+        self.steward_deaths = counter("steward_deaths", "Steward processes that ended by themselves or were killed.")
+
         self.auth_refusals = counter(
             "auth_refusals", "Requests refused for their credential or their rights, by reason.", "reason"
         )

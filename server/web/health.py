@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from crdt_sync.errors import StoreUnavailable
+from server.steward.supervision import Steward
 from server.web.relay import relay_of
 
 
@@ -25,7 +26,16 @@ async def ready(request: Request) -> Response:
         reasons["disk"] = str(error)
     if reasons:
         return JSONResponse({"status": "not ready", "reasons": reasons}, 503)
-    return JSONResponse({"status": "ready", "rooms": len(relay.rooms.open_rooms())})
+    return JSONResponse(
+        {"status": "ready", "rooms": len(relay.rooms.open_rooms()), "steward": _describe(relay.steward)}
+    )
+
+
+def _describe(steward: Steward | None) -> str:
+    """What waits while it is down is written in no promise of ours, so the relay is ready without it."""
+    if steward is None:
+        return "off"
+    return "at work" if steward.down is None else f"down: {steward.down}"
 
 
 async def metrics(request: Request) -> Response:

@@ -8,6 +8,7 @@ from starlette.requests import HTTPConnection
 
 from crdt_sync.limits import Limits
 from server.rooms.registry import Rooms
+from server.steward.supervision import Steward
 from server.storage.tenants import Tenants
 from server.telemetry.meters import Meters
 from server.web.connections import Connections
@@ -25,6 +26,7 @@ class Relay:
     rooms: Rooms
     connections: Connections
     handshake_timeout_s: float
+    steward: Steward | None
 
 
 def relay_of(connection: HTTPConnection) -> Relay:

@@ -52,7 +52,8 @@ class RelayProcess:
         folder.mkdir(exist_ok=True)
         self.data = data or folder / "data"
         self.log_path = folder / "relay.log"
-        self.settings = settings
+        # Its steward would be one more member of every room; tests that want it say so.
+        self.settings = {"steward": "off", **settings}
         self.port = 0
         self._wrapper = wrapper
         self._process: subprocess.Popen[str] | None = None

@@ -1,0 +1,126 @@
+"""One tenant that the steward looks after: its peer, and the rounds over its documents."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from crdt_sync.documents.names import MetricsName, parse_document
+from crdt_sync.errors import InvalidName, StoreCorrupted, StoreError, StoreTooNew, SyncError, WrongKind
+from crdt_sync.limits import Limits
+from crdt_sync.peer import OfflinePeer
+from server.steward.duties import Duty
+from server.steward.words import Failed, Report, Rounded
+
+SWEEP_S: Final = 600.0
+"""Without any news a round is done this often: some duties come due by the clock."""
+REOPEN_S: Final = 5.0
+SENTENCE_CHARS_MAX: Final = 500
+NAME: Final = "relay"
+"""What the steward's peer calls itself in every document."""
+PEER: Final = "peer"
+"""Stands for a duty where none of them failed, but what they work with."""
+FOLLOWED_MAX: Final = 1_000
+"""Metrics documents that one attendance follows, well below what one connection may open."""
+
+
+class Attendance:
+    """Runs until it is cancelled."""
+
+    def __init__(
+        self,
+        tenant: str,
+        folder: Path,
+        *,
+        relay: str,
+        token: Callable[[], str],
+        duties: Sequence[Duty],
+        interval_s: float,
+        limits: Limits,
+        say: Callable[[Report], None],
+    ) -> None:
+        """``folder`` is this tenant's alone, and may be deleted: what is in it comes back from the relay."""
+        self._tenant = tenant
+        self._folder = folder
+        self._relay = relay
+        self._token = token
+        self._duties = duties
+        self._interval_s = interval_s
+        self._limits = limits
+        self._say = say
+        self._documents: set[str] = set()
+        self._asked = asyncio.Event()
+
+    def follow(self, document: str) -> None:
+        """Somebody has come into this document. The catalog names the movements; of metrics nobody else tells."""
+        with suppress(InvalidName, WrongKind):
+            is_new = document not in self._documents and len(self._documents) < FOLLOWED_MAX
+            if is_new and isinstance(parse_document(document), MetricsName):
+                self._documents.add(document)
+                self._asked.set()
+
+    async def run(self) -> None:
+        """Look after the tenant, come what may to the file or to the relay."""
+        while True:
+            try:
+                await self._attend()
+            except (StoreCorrupted, StoreTooNew) as error:
+                self._fail(PEER, error)
+                await asyncio.to_thread(shutil.rmtree, self._folder)
+            except StoreError as error:
+                self._fail(PEER, error)
+            await asyncio.sleep(REOPEN_S)
+
+    async def _attend(self) -> None:
+        await asyncio.to_thread(self._folder.mkdir, parents=True, exist_ok=True)
+        async with (
+            OfflinePeer.open(
+                self._folder / "documents.db",
+                tenant=self._tenant,
+                name=NAME,
+                relay=self._relay,
+                token=self._token,
+                limits=self._limits,
+            ) as peer,
+            peer.online(),
+        ):
+            while True:
+                self._asked.clear()
+                for document in sorted(self._documents):
+                    await peer.follow(document)
+                # Half of what there is would look like an oversell, or like a period without sales.
+                await peer.settled()
+                seen = await peer.changed(since=-1)
+                await self._go_round(peer)
+                # What comes meanwhile is seen to together.
+                await asyncio.sleep(self._interval_s)
+                await self._something(peer, seen)
+
+    async def _go_round(self, peer: OfflinePeer) -> None:
+        for duty in self._duties:
+            try:
+                await duty.run(peer)
+            except (StoreCorrupted, StoreTooNew):
+                raise
+            except SyncError as error:
+                # The other duties are not to blame.
+                self._fail(duty.name, error)
+        self._say(Rounded(self._tenant))
+
+    async def _something(self, peer: OfflinePeer, seen: int) -> None:
+        """Wait for a reason to look again: what others wrote, and what a duty wrote, which may be work for another."""
+        reasons: tuple[Coroutine[None, None, object], ...] = (peer.changed(since=seen), self._asked.wait())
+        waits = [asyncio.create_task(reason) for reason in reasons]
+        try:
+            await asyncio.wait(waits, timeout=SWEEP_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.wait(waits)
+
+    def _fail(self, duty: str, error: SyncError) -> None:
+        self._say(Failed(self._tenant, duty, error.code, str(error)[:SENTENCE_CHARS_MAX]))
