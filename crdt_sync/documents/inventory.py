@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from crdt_sync.documents.catalog.arbitration import DEFAULT_POLICY, Arbitration, ConflictPolicy
-from crdt_sync.documents.catalog.audit_trail import Resolution
-from crdt_sync.documents.catalog.conflicts import Conflict
 from crdt_sync.documents.catalog.registers import (
     ACTIVE,
     Catalog,
@@ -25,10 +23,11 @@ from crdt_sync.documents.clock import HybridClock
 from crdt_sync.documents.faces import Location, Product, fields_of
 from crdt_sync.documents.keys import LIFE, check_name, comp, location_key, product_key
 from crdt_sync.documents.roots import Roots, RootsView, Value
-from crdt_sync.documents.schema import ATTRIBUTES, META, PERIODS, Fault, meta_faults, whole
+from crdt_sync.documents.schema import ATTRIBUTES, INCIDENTS, META, PERIODS, Fault, meta_faults, whole
 from crdt_sync.documents.stock.escrow import ESCROW, Policy, check_policy, read_policy
+from crdt_sync.documents.stock.incidents import read_incidents
 from crdt_sync.documents.stock.movements import Cell
-from crdt_sync.documents.stock.stock import Stock
+from crdt_sync.documents.stock.oversight import Oversight
 from crdt_sync.documents.stock.warm_stock import WarmStock
 from crdt_sync.errors import (
     AlreadyExists,
@@ -40,7 +39,7 @@ from crdt_sync.errors import (
 _NO_HISTORY: Mapping[str, RootsView] = MappingProxyType({})
 
 
-class InventoryDocument(Stock):
+class InventoryDocument(Oversight):
     """One edit's view of a tenant's inventory.
 
     Reads cover the catalog, the period that is written to, and ``history`` (period to document). Every misuse
@@ -149,23 +148,6 @@ class InventoryDocument(Stock):
         """The version that writers of this catalog must have; 1 where nobody has asked for more."""
         return whole(self._catalog.get(META, "minWriter")) or 1
 
-    # Conflicts
-
-    def conflicts(self) -> list[Conflict]:
-        """Fields with several values that nobody has chosen from, and products that came back after their deletion.
-
-        Writes of equal values close by themselves. Resolve each in the edit that it was listed in."""
-        return self._arbitration.conflicts(self._read_catalog().revived)
-
-    def settle_conflicts(self) -> list[Conflict]:
-        """Resolve what the policy has a rule for, and return it; what its function can't merge stays open."""
-        self._check_writable(self._catalog)
-        return self._arbitration.settle()
-
-    def resolutions(self) -> list[Resolution]:
-        """The audit trail: who has resolved what, when, how, and what was chosen from."""
-        return self._arbitration.resolutions()
-
     def periods(self) -> list[str]:
         """The periods that anybody noted, sorted; each has, or soon will have, a movement document."""
         return self._known_periods()
@@ -192,7 +174,7 @@ class InventoryDocument(Stock):
         """Every entry that was skipped as unreadable, and movements stamped by a clock that runs ahead."""
         faults = [*self._read_catalog().faults, *meta_faults(self._catalog), *self._stock_index().faults]
         faults += read_periods(self._catalog.entries(PERIODS))[1]
-        faults += self._arbitration.faults()
+        faults += [*self._arbitration.faults(), *read_incidents(self._catalog.entries(INCIDENTS))[1]]
         for document in self._documents.values():
             faults += meta_faults(document)
         faults += [*self._skewed(), *self._policy_faults()]
@@ -230,7 +212,7 @@ class InventoryDocument(Stock):
         checked_key = key(name, check_field(field))
         checked_value = check_policy(field, check_value(field, value))
         self._check_writable(self._catalog)
-        self._catalog.put(ATTRIBUTES, checked_key, checked_value)
+        self._arbitration.replace(checked_key, checked_value)
 
     def _known_product(self, sku: str) -> str:
         checked = check_name("product", sku)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from random import Random
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from crdt_sync.documents.catalog import arbitration, conflicts
 from crdt_sync.documents.catalog.conflicts import Conflict
 from crdt_sync.documents.catalog.merges import MERGES, canonical
-from crdt_sync.documents.catalog.siblings import VAULT, ForksView
+from crdt_sync.documents.catalog.siblings import VAULT, ForksView, Sibling
 from crdt_sync.documents.keys import product_key
 from crdt_sync.documents.roots import RootsView, Value
 from crdt_sync.documents.schema import ATTRIBUTES
@@ -134,11 +134,16 @@ def test_I7_no_value_that_stands_against_another_is_ever_lost() -> None:
     """After everybody has restarted, when the CRDT has collected what lost, each value is in the document still."""
     for seed in SEEDS[:40]:
         shop = Shop(seed).run(25)
-        before = [(conflict.key, conflict.siblings) for conflict in shop.branches[0].look.conflicts()]
+        before = listed_values(shop.branches[0])
         for branch in shop.branches:
             branch.restart()
-            assert [(conflict.key, conflict.siblings) for conflict in branch.look.conflicts()] == before, f"seed {seed}"
+            assert listed_values(branch) == before, f"seed {seed}"
             assert all(sibling.is_known for _, siblings in before for sibling in siblings), f"seed {seed}"
+
+
+def listed_values(branch: Branch) -> list[tuple[str, list[Sibling]]]:
+    """What stands against what. From which value each began is known to those only that were there."""
+    return [(c.key, [replace(sibling, base=None) for sibling in c.siblings]) for c in branch.look.conflicts()]
 
 
 def test_I7_concurrent_detectors_note_equal_entries() -> None:
@@ -147,9 +152,18 @@ def test_I7_concurrent_detectors_note_equal_entries() -> None:
         shop = Shop(seed).run(25, to_the_end=False)
         for one, other in combinations([branch.catalog.entries(VAULT) for branch in shop.branches], 2):
             both = one.keys() & other.keys()
-            assert {key: one[key] for key in both} == {key: other[key] for key in both}, f"seed {seed}"
+            for key in both:
+                mine, theirs = entry_of(one[key]), entry_of(other[key])
+                assert mine[:4] == theirs[:4], f"seed {seed}"
+                assert None in (mine[4], theirs[4]) or mine[4] == theirs[4], f"seed {seed}"
             noted_twice += len(both)
     assert noted_twice
+
+
+def entry_of(entry: Value) -> list[Value]:
+    """Value, device, stamp, person and base of an entry of the vault, which may leave out the last ones."""
+    assert isinstance(entry, list)
+    return [*entry, None, None][:5]
 
 
 VALUES = st.none() | st.integers(-9, 9) | st.sampled_from(["a", "b"]) | st.lists(st.integers(0, 3), max_size=3)

@@ -13,13 +13,14 @@ from crdt_sync.documents.catalog.audit_trail import (
     covered_tips,
     resolution_faults,
     resolutions,
+    tips_of,
 )
 from crdt_sync.documents.catalog.conflicts import UNSET, Conflict, open_conflicts, version_of
 from crdt_sync.documents.catalog.inconsistencies import Inconsistency
 from crdt_sync.documents.catalog.merges import MERGES, Merge, canonical
 from crdt_sync.documents.catalog.registers import ACTIVE, DELETED, check_value, same
 from crdt_sync.documents.catalog.rules import Rules, check_rule, read_rules, rule_key
-from crdt_sync.documents.catalog.siblings import CLAIM, NO_FORKS, VAULT, ForksView, Sibling, Siblings
+from crdt_sync.documents.catalog.siblings import CLAIM, NO_FORKS, VAULT, ForksView, Sibling, Siblings, value_of
 from crdt_sync.documents.keys import LIFE, movement_id, product_key
 from crdt_sync.documents.roots import Roots, Value
 from crdt_sync.documents.schema import ATTRIBUTES, RULES, Fault
@@ -113,6 +114,26 @@ class Arbitration:
 
     def version(self, key: str) -> str:
         return version_of(self._forks.heads(ATTRIBUTES, key))
+
+    def replace(self, key: str, value: Value) -> None:
+        """Set an attribute. Equal values that were written at once closed by themselves, and stay closed: who writes
+        over them has seen them all, but its element follows just one, so it says so."""
+        uncovered = self._uncovered(key)
+        self._catalog.put(ATTRIBUTES, key, value)
+        if len(uncovered) > 1 and len({canonical(held) for _, held in uncovered}) == 1:
+            self._record(key, [dot for dot, _ in uncovered], value, "auto")
+
+    def _uncovered(self, key: str) -> list[tuple[str, Value]]:
+        """Several heads of a key that no resolution lists, with their values; none where one is unknown."""
+        heads = self._forks.heads(ATTRIBUTES, key)
+        if len(heads) < 2:
+            return []
+        # By key, because this is done with every write: a full read would be of the whole trail.
+        of_key = [entry for entry in self._catalog.keys(RESOLUTIONS) if entry.rpartition("|")[0] == key]
+        covered = {tip for entry in of_key for tip in tips_of(self._catalog.get(RESOLUTIONS, entry))}
+        open_heads = [(head.dot, *value_of(head)) for head in heads if head.dot not in covered]
+        is_known = all(known for _, known, _ in open_heads)
+        return [(dot, value) for dot, _, value in open_heads] if is_known else []
 
     def claim(self, key: str, value: Value) -> None:
         """Keep a write that came too late beside what is there, so that a person sees both."""

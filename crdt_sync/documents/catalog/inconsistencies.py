@@ -19,7 +19,7 @@ OVERDRAWN, CHANGED, LATE = "overdrawn", "changed", "late"
 _SENTENCES: Final[Mapping[str, str]] = MappingProxyType(
     {
         OVERSOLD: "More of {sku} was taken at {location} than was there: {units} after movement {about}.",
-        ORPHAN: "{units} of {sku} are booked at {location}, and the catalog does not have both.",
+        ORPHAN: "{units} of {sku} are booked at {location}, and the catalog never had both.",
         COUNTS: "Two people counted {sku} at {location} at once; stock-take {about} does not count.",
         OVERDRAWN: "{about} has taken more of {sku} at {location} than it had rights to: {units}.",
         CHANGED: "Movement {about} of {sku} at {location} was changed after the fact; what was written first counts.",

@@ -123,7 +123,9 @@ class Siblings:
         is_known, value = value_of(head)
         if not is_known:
             is_known, value = noted.is_known, noted.value
-        return Sibling(head.dot, value, is_known, head.client, device, written, noted.person, noted.base)
+        has_base, began = readable(head.base_value())
+        base = (began,) if has_base else noted.base
+        return Sibling(head.dot, value, is_known, head.client, device, written, noted.person, base)
 
     def of_tip(self, key: str, tip: str) -> Sibling:
         """The sibling behind a tip that may be no head any more."""
@@ -151,6 +153,16 @@ class Siblings:
         edits = self._edits.get(client, [])
         place = bisect_right(edits, clock, key=lambda edit: edit[0]) - 1
         return (None, None) if place < 0 else edits[place][1:]
+
+
+def last_edits(roots: RootsView) -> dict[str, int]:
+    """By device the greatest stamp that it has signed an edit of attributes with."""
+    latest: dict[str, int] = {}
+    for entry in roots.entries(EDITS).values():
+        device, written, *_ = [*entry, None, None] if isinstance(entry, list) else [None, None]
+        if isinstance(device, str) and (at := stamp(written)) is not None:
+            latest[device] = max(latest.get(device, 0), at)
+    return latest
 
 
 def value_of(head: Head) -> tuple[bool, Value]:

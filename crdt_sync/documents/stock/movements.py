@@ -13,7 +13,7 @@ from crdt_sync.documents.schema import MOVEMENTS, stamp, whole
 
 RECEIVE, SALE, ADJUST, SHIP, ARRIVE = "rcv", "sale", "adj", "ship", "recv"
 HOLD, CONFIRM, RELEASE, EXPIRE = "hold", "conf", "rel", "exp"
-COUNT, GIVE, BACKORDER = "cnt", "xfer", "backorder"
+COUNT, GIVE, BACKORDER, WANT = "cnt", "xfer", "backorder", "want"
 EFFECT: Mapping[str, int] = {
     RECEIVE: 1,
     SALE: -1,
@@ -27,6 +27,7 @@ EFFECT: Mapping[str, int] = {
     COUNT: 1,
     GIVE: 0,
     BACKORDER: 0,
+    WANT: 0,
 }
 """What a quantity of each kind does to the stock at its place. Of an arrival, of what ends a hold, and of a stock-take
 only the entry that counts has its effect. Other kinds are for later versions to count."""

@@ -10,15 +10,18 @@ from crdt_sync.documents.keys import nfc
 from crdt_sync.documents.roots import Value
 from crdt_sync.documents.schema import MOVEMENTS, Fault
 from crdt_sync.documents.stock import oversell, reservations, stocktakes
+from crdt_sync.documents.stock.allotment import Request, open_requests
 from crdt_sync.documents.stock.escrow import Rights, rights_effects
 from crdt_sync.documents.stock.movements import (
     ARRIVE,
     CONFIRM,
     COUNT,
     EFFECT,
+    GIVE,
     HOLD,
     REFERRING,
     SHIP,
+    WANT,
     Cell,
     Row,
     flaw,
@@ -71,6 +74,9 @@ class StockIndex:
         self._books: dict[Cell, _Book] = {}
         self._referring: defaultdict[_Subject, dict[str, Row]] = defaultdict(dict)
         self._booked: dict[_Subject, _Booked] = {}
+        self._wants: list[str] = []
+        self._answers: defaultdict[str, list[str]] = defaultdict(list)
+        self._seen: dict[str, int] = {}
 
     def add(self, entries: Mapping[str, Value]) -> StockIndex:
         """Take in the ``mv`` root of one document, or some of its entries; returns itself."""
@@ -155,6 +161,16 @@ class StockIndex:
         """Stock-takes that do not count: another one, made without seeing them, is later."""
         return sorted(mid for book in self._books.values() for mid in book.counts.keys() - set(_path(book)))
 
+    def requests(self) -> list[Request]:
+        """The requests for rights that are open, the oldest first."""
+        rows = self._rows
+        answers = {mid: [rows[answer] for answer in self._answers.get(mid, ())] for mid in self._wants}
+        return open_requests({mid: rows[mid] for mid in self._wants}, answers)
+
+    def seen(self) -> Mapping[str, int]:
+        """By replica the greatest stamp of its movements."""
+        return self._seen
+
     @property
     def unknown(self) -> Counter[str]:
         """Kinds that this version does not count, and how many entries of each there are."""
@@ -172,6 +188,7 @@ class StockIndex:
 
     def _take(self, mid: str, row: Row) -> None:
         kind, quantity = row[0], int(row[3])
+        self._seen[row[4]] = max(self._seen.get(row[4], 0), int(row[5]))
         if kind in REFERRING:
             subject = row[6], kind == ARRIVE
             self._referring[subject][mid] = row
@@ -189,6 +206,10 @@ class StockIndex:
             book.stock += EFFECT[kind] * quantity
         if kind == HOLD:
             book.held += quantity
+        elif kind == WANT:
+            self._wants.append(mid)
+        elif kind == GIVE and len(row) > 6 and row[6] is not None:
+            self._answers[row[6]].append(mid)
         # What refers to it may have come first.
         if kind in (HOLD, SHIP) and (subject := (mid, kind == SHIP)) in self._referring:
             self._settle(subject)

@@ -59,6 +59,7 @@ export const transfer = (doc, sku, quantity, source, to, rid) => doc.transact(()
 
 const effect = {
   rcv: 1, sale: -1, adj: 1, ship: -1, recv: 1, hold: -1, conf: 0, rel: 1, exp: 1, cnt: 1, xfer: 0, backorder: 0,
+  want: 0,
 }
 const rank = { exp: 1, rel: 2, conf: 3 }
 const isObject = x => typeof x === 'object' && !Array.isArray(x)
