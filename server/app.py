@@ -29,6 +29,7 @@ from server.storage.tenants import open_tenants
 from server.telemetry.meters import Meters
 from server.web import health
 from server.web.connections import open_connections
+from server.web.documents import retire_document
 from server.web.door import Door
 from server.web.multiplexed import multiplexed_endpoint
 from server.web.relay import Relay
@@ -58,6 +59,7 @@ def build_app(settings: Settings, own_url: str | None = None) -> Starlette:
             Route("/ready", health.ready),
             Route("/metrics", health.metrics),
             Route("/api/v1/tickets", issue_ticket, methods=["POST"]),
+            Route("/api/v1/documents/retire", retire_document, methods=["POST"]),
             WebSocketRoute("/ws/{tenant}/{document:path}", y_websocket_endpoint),
             WebSocketRoute("/sync/{tenant}", multiplexed_endpoint),
         ],

@@ -8,6 +8,7 @@ from server.commands.check_config import check_config
 from server.commands.inspect import inspect
 from server.commands.quality import quality
 from server.commands.replay import WHOLE_LINE, replay
+from server.commands.retire import retire
 from server.commands.rooms import rooms
 from server.commands.serve import serve
 from server.commands.token import token
@@ -28,5 +29,6 @@ application.command("check-config")(check_config)
 application.command()(rooms)
 application.command()(inspect)
 application.command()(verify)
+application.command()(retire)
 application.command()(quality)
 application.command("replay", context_settings=dict(WHOLE_LINE))(replay)

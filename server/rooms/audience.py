@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import structlog
 
-from crdt_sync.errors import SyncError
+from crdt_sync.errors import DocumentRetired, SyncError
+from crdt_sync.protocol.messages import Denied
 from crdt_sync.values import RoomId
 from server.rooms.inbox import Inbox
 from server.rooms.member import Member
@@ -42,9 +43,16 @@ class Audience:
         return True
 
     def end(self, reason: SyncError) -> None:
-        """Close everybody's connection for ``reason``."""
+        """Close everybody's connection for ``reason``. Of a document that has ended, a connection that is about many
+        is told, and goes on."""
         for member in list(self._members.values()):
-            member.outbox.end(reason)
+            farewell = None
+            if isinstance(reason, DocumentRetired) and member.dialect.carries_many:
+                farewell = member.dialect.encode(self._room_id.document, Denied(reason.code, str(reason)))
+            if farewell is None:
+                member.outbox.end(reason)
+            else:
+                member.outbox.put(farewell)
             self.remove(member)
 
     def deliver(self, turn: Turn) -> None:

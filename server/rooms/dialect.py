@@ -19,6 +19,8 @@ class Dialect:
     """A writer learns that its update is on disk by getting it back, for want of an Ack."""
     sign_of_life: bytes | None
     """A frame to send on a quiet connection, if its client needs one."""
+    carries_many: bool
+    """A connection is about many documents, so that the end of one is not the end of it."""
 
 
 def _encode_y_websocket(_document: str, message: Message) -> bytes | None:
@@ -27,5 +29,11 @@ def _encode_y_websocket(_document: str, message: Message) -> bytes | None:
     return y_websocket.encode(message)
 
 
-Y_WEBSOCKET = Dialect("y-websocket", _encode_y_websocket, wants_echo=True, sign_of_life=y_websocket.SIGN_OF_LIFE)
-MULTIPLEXED = Dialect("multiplexed", multiplexed.encode, wants_echo=False, sign_of_life=None)
+Y_WEBSOCKET = Dialect(
+    "y-websocket",
+    _encode_y_websocket,
+    wants_echo=True,
+    sign_of_life=y_websocket.SIGN_OF_LIFE,
+    carries_many=False,
+)
+MULTIPLEXED = Dialect("multiplexed", multiplexed.encode, wants_echo=False, sign_of_life=None, carries_many=True)

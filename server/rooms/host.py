@@ -9,7 +9,15 @@ from dataclasses import dataclass
 
 import structlog
 
-from crdt_sync.errors import ReplicaBroken, RoomClosing, ScribeError, StoreCorrupted, StoreError, SyncError
+from crdt_sync.errors import (
+    DocumentRetired,
+    ReplicaBroken,
+    RoomClosing,
+    ScribeError,
+    StoreCorrupted,
+    StoreError,
+    SyncError,
+)
 from crdt_sync.limits import Limits
 from crdt_sync.stores.update_log import Record, Snapshot, UpdateLog
 from crdt_sync.values import RoomId
@@ -106,6 +114,8 @@ class Host:
             self._inbox.wake()
 
     def _check_open(self) -> None:
+        if isinstance(self._closing, DocumentRetired):
+            raise self._closing
         if self._closing is not None:
             raise RoomClosing(f"room {self.room_id} is closing")
 
@@ -117,6 +127,8 @@ class Host:
                 batch = self._inbox.take(self._parts.limits.turn_messages_max)
                 if batch:
                     await self._take_turn(batch)
+        except DocumentRetired as error:
+            self._end(error)
         except SyncError as error:
             self._fail(error)
         except Exception as error:
@@ -178,6 +190,8 @@ class Host:
             self._retry_compaction_at_records = 2 * len(tail)
             self._meters.compactions_failed.labels(reason=error.code).inc()
             log.warning("compaction refused", room=str(self.room_id), error=str(error))
+        except DocumentRetired as error:
+            self._end(error)
         except StoreError as error:
             self._fail(error)
         finally:
@@ -187,6 +201,11 @@ class Host:
         if (task := self._compacting) is not None:
             task.cancel()
             await asyncio.wait([task])
+
+    def _end(self, error: DocumentRetired) -> None:
+        """The document is gone. What is still in the inbox was not acked; its senders have it."""
+        self._inbox.clear()
+        self.close(error)
 
     def _fail(self, error: SyncError) -> None:
         if self.failure is None:

@@ -12,13 +12,15 @@ from typing import TypeAlias
 
 import structlog
 
-from crdt_sync.errors import RoomClosing, StoreError
+from crdt_sync.errors import RoomClosing, StoreError, SyncError
+from crdt_sync.stores.update_log import Retirement
 from crdt_sync.values import ClientId, RoomId
 from server.rooms.history import History
 from server.rooms.host import Host, HostParts
 from server.rooms.keeper import Keeper, keeps
 from server.rooms.member import Member
 from server.rooms.room import Room
+from server.storage.retiring import Order
 from server.storage.tenants import Tenants
 
 log = structlog.get_logger(__name__)
@@ -135,6 +137,25 @@ class Rooms:
         """The open rooms that somebody besides ``author`` is in."""
         open_hosts = [task.result() for task in self._hosts.values() if _is_open(task)]
         return {host.room_id for host in open_hosts if host.is_visited_by_other_than(author)}
+
+    async def retire(self, room_id: RoomId, order: Order) -> Retirement:
+        """End a document. Whoever is in its room is told and goes, and nobody comes in any more.
+
+        Raises :class:`DocumentRetired` when it has ended in another way, StoreError when the disk does not do its
+        part; its members reconnect then."""
+        store = await self._tenants.store(room_id.tenant)
+        reason: SyncError = RoomClosing(f"room {room_id} is closing")
+        try:
+            # Before anybody is told: a peer that hears of the end drops its own copy.
+            note = await store.retire(room_id.document, order.why, time.time_ns() // 1_000_000, order.successor)
+            reason = note.error()
+        finally:
+            if (opening := self._hosts.get(room_id)) is not None:
+                await asyncio.wait([opening])
+                if _is_open(opening):
+                    opening.result().close(reason)
+        log.info("document retired", room=str(room_id), why=note.why, successor=note.successor)
+        return note
 
     async def sweep(self) -> None:
         """Close rooms that were idle for ``idle_s``, for ever."""

@@ -6,7 +6,7 @@ import time
 
 from starlette.websockets import WebSocket
 
-from crdt_sync.errors import AccessError, LimitExceeded, OutOfTurn, SyncError
+from crdt_sync.errors import AccessError, DocumentRetired, LimitExceeded, OutOfTurn, SyncError
 from crdt_sync.protocol import multiplexed
 from crdt_sync.protocol.messages import Denied, Leave, Message, StateRequest
 from crdt_sync.values import RoomId
@@ -63,7 +63,13 @@ class Documents:
             if found is None:
                 return
         host, member = found
-        await host.submit(Said(member.id, message, await self._connection.decoded(message), heard_at_s))
+        said = Said(member.id, message, await self._connection.decoded(message), heard_at_s)
+        try:
+            await host.submit(said)
+        except DocumentRetired as error:
+            # It was told when the room ended; what was on its way meanwhile meets nobody, and was not acknowledged.
+            if isinstance(message, StateRequest):
+                self._deny(document, error)
 
     async def _enter(self, document: str, message: Message) -> tuple[Host, Member] | None:
         """Enter a room, or say why not: a refusal of one document leaves the others alone."""
@@ -80,11 +86,14 @@ class Documents:
             room_id = RoomId(self._tenant, document)
             grant.check_read(room_id)
             host = await self._relay.rooms.enter(room_id, member)
-        except AccessError as error:
-            self._connection.outbox.put(multiplexed.encode(document, Denied(error.code, str(error))))
+        except (AccessError, DocumentRetired) as error:
+            self._deny(document, error)
             return None
         self._open[document] = host, member
         return host, member
+
+    def _deny(self, document: str, error: SyncError) -> None:
+        self._connection.outbox.put(multiplexed.encode(document, Denied(error.code, str(error))))
 
     def _leave(self, document: str) -> None:
         found = self._open.pop(document, None)

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 from starlette.responses import JSONResponse
 
 from crdt_sync.errors import (
+    DocumentRetired,
     Forbidden,
     HandshakeTimeout,
     InvalidName,
@@ -45,6 +46,7 @@ PROBLEMS: Final[tuple[tuple[type[SyncError], Problem], ...]] = (
     (Forbidden, Problem(4403, 403)),
     (RateLimited, Problem(4429, 429)),
     (InvalidName, Problem(4404, 404)),
+    (DocumentRetired, Problem(4410, 410)),
     (StoreUnavailable, Problem(1012, 503)),
     (StoreCorrupted, Problem(1011, 500)),
     (StoreTooNew, Problem(1011, 500)),
@@ -73,8 +75,15 @@ def close_reason(error: SyncError) -> str:
 def problem_response(error: SyncError) -> JSONResponse:
     """The error as problem+json (RFC 9457)."""
     status = problem_of(error).http_status
-    body = {"type": f"urn:crdt-sync:{error.code}", "title": error.code, "status": status, "detail": str(error)}
+    body: dict[str, str | int | None] = {
+        "type": f"urn:crdt-sync:{error.code}",
+        "title": error.code,
+        "status": status,
+        "detail": str(error),
+    }
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    if isinstance(error, DocumentRetired):
+        body["successor"] = error.successor
     if isinstance(error, RateLimited):
         headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
     return JSONResponse(body, status, headers, media_type="application/problem+json")

@@ -6,7 +6,7 @@ import time
 
 from starlette.websockets import WebSocket
 
-from crdt_sync.errors import SyncError
+from crdt_sync.errors import DocumentRetired, SyncError
 from crdt_sync.protocol import y_websocket
 from crdt_sync.values import RoomId
 from server.rooms.dialect import Y_WEBSOCKET
@@ -14,7 +14,7 @@ from server.rooms.member import Member
 from server.rooms.room import Said
 from server.web.connection import Connection
 from server.web.members import next_member_id
-from server.web.problems import problem_response
+from server.web.problems import close_reason, problem_of, problem_response
 from server.web.relay import relay_of
 
 
@@ -32,6 +32,11 @@ async def y_websocket_endpoint(websocket: WebSocket) -> None:
     member = Member(next_member_id(), grant.subject, grant.may_write(document), Y_WEBSOCKET, connection.outbox)
     try:
         host = await relay.rooms.enter(RoomId(tenant, document), member)
+    except DocumentRetired as error:
+        # After the upgrade: a page reads the reason of a close frame, and nothing of a refusal over HTTP.
+        await websocket.accept(admission.subprotocol)
+        await websocket.close(problem_of(error).close_code, close_reason(error))
+        return
     except SyncError as error:
         await websocket.send_denial_response(problem_response(error))
         return
