@@ -1,0 +1,59 @@
+"""``POST /api/v1/documents/retire``: end a document of the token's tenant, while the relay runs."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from crdt_sync.errors import Forbidden, LimitExceeded, MalformedMessage, SyncError
+from crdt_sync.values import RoomId
+from server.auth.grants import Grant, Role
+from server.auth.strict_json import parse_object
+from server.storage.retiring import Order
+from server.web.problems import problem_response
+from server.web.relay import relay_of
+
+BODY_BYTES_MAX = 4 << 10
+
+
+async def retire_document(request: Request) -> Response:
+    """200 with the note that stays. Takes ``{"document", "why", "successor"?}`` from an admin of the tenant.
+
+    Its members are told and go; when the answer comes, no byte of the document is in the relay's files."""
+    relay = relay_of(request)
+    try:
+        grant = relay.door.identify(request).grant
+        order = _order(await _body(request))
+        room_id = RoomId(grant.tenant, order.document)
+        _check_admin(grant, room_id)
+        note = await relay.rooms.retire(room_id, order)
+    except SyncError as error:
+        return problem_response(error)
+    return JSONResponse({"document": note.document, "why": note.why, "at_ms": note.at_ms, "successor": note.successor})
+
+
+def _check_admin(grant: Grant, room_id: RoomId) -> None:
+    grant.check_write(room_id)
+    if grant.role is not Role.ADMIN:
+        raise Forbidden("only a token of the role admin may retire documents")
+
+
+async def _body(request: Request) -> bytes:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > BODY_BYTES_MAX:
+            raise LimitExceeded("body_bytes", BODY_BYTES_MAX, len(body))
+    return body
+
+
+def _order(body: bytes) -> Order:
+    try:
+        fields = parse_object(body)
+    except ValueError as error:
+        raise MalformedMessage(f"the body is no JSON object: {error}") from error
+    document, why, successor = fields.get("document"), fields.get("why"), fields.get("successor")
+    if isinstance(document, str) and isinstance(why, str) and isinstance(successor, str | None):
+        if fields.keys() <= {"document", "why", "successor"}:
+            return Order.parse(document, why, successor)
+    raise MalformedMessage("the body must be an object of the texts document, why and, if there is one, successor")
