@@ -34,10 +34,10 @@ def check_reuse(update: DecodedUpdate, ledger: Ledger, limits: Limits) -> None:
         if section.structs[0].clock < known_to:
             remembered = ledger.remembered(section.client)
             if remembered:
-                _check_section(update.raw, section, known_to, _Recall(remembered, limits))
+                _check_section(update.raw, section, known_to, Recall(remembered, limits))
 
 
-def _check_section(raw: bytes, section: Section, known_to: Clock, recall: _Recall) -> None:
+def _check_section(raw: bytes, section: Section, known_to: Clock, recall: Recall) -> None:
     for struct in section.structs:
         if struct.clock >= known_to:
             return
@@ -47,11 +47,11 @@ def _check_section(raw: bytes, section: Section, known_to: Clock, recall: _Recal
             if clock >= known_to:
                 return
             kept = recall.at(clock)
-            if kept is not GONE and not _same(content, kept):
+            if kept is not GONE and not is_same(content, kept):
                 raise ClientIdReused(section.client, clock)
 
 
-class _Recall:
+class Recall:
     """Reads what is remembered of one client, element by element. Clocks may only rise: that makes it linear."""
 
     def __init__(self, remembered: Sequence[Remembered], limits: Limits) -> None:
@@ -106,16 +106,17 @@ class _Recall:
         return next(struct for struct in self._structs if struct.clock + struct.length > clock)
 
 
-def _same(left: Any, right: Any) -> bool:
+def is_same(left: Any, right: Any) -> bool:
+    """Whether two elements, as :func:`~crdt_sync.updates.content.elements` gives them, hold the same."""
     if isinstance(left, float) and isinstance(right, float):
         # NaN is the same content as NaN.
         return left == right or (isnan(left) and isnan(right))
     if type(left) is not type(right):
         return False
     if isinstance(left, list | tuple):
-        return len(left) == len(right) and all(map(_same, left, right))
+        return len(left) == len(right) and all(map(is_same, left, right))
     if isinstance(left, dict):
-        return left.keys() == right.keys() and all(_same(left[key], right[key]) for key in left)
+        return left.keys() == right.keys() and all(is_same(left[key], right[key]) for key in left)
     return left == right or (isinstance(left, int) and _halves(left, right))
 
 
