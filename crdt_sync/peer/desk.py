@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from crdt_sync.documents.catalog.arbitration import ConflictPolicy
+from crdt_sync.documents.catalog.merges import MERGES, Merge
 from crdt_sync.documents.catalog.siblings import EDITS
 from crdt_sync.documents.clock import HybridClock
 from crdt_sync.documents.inventory import InventoryDocument
@@ -36,6 +37,8 @@ class Writer:
     now_ms: Callable[[], int]
     stock: WarmStock = field(default_factory=WarmStock)
     """What was read of the movements so far, kept over edits."""
+    merges: Mapping[str, Merge] = field(default_factory=lambda: MERGES)
+    """The functions that may close conflicts."""
 
 
 class Desk:
@@ -63,7 +66,7 @@ class Desk:
                 rid=writer.rid,
                 clock=writer.clock,
                 now_ms=writer.now_ms,
-                policy=ConflictPolicy(catalog.replica),
+                policy=ConflictPolicy(catalog.replica, writer.merges),
                 warm=writer.stock,
             ),
             MetricsDocument(metrics_draft, wid=writer.wid, clock=writer.clock, now_ms=writer.now_ms, period=period),

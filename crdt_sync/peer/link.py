@@ -30,9 +30,14 @@ class Link:
     """The conversation on one connection, about all documents that were joined. Ends with the connection."""
 
     def __init__(
-        self, socket: Socket, shelf: Shelf, limits: Limits, on_news: Callable[[LocalDocument], Awaitable[None]]
+        self,
+        socket: Socket,
+        shelf: Shelf,
+        limits: Limits,
+        on_news: Callable[[LocalDocument, Sequence[bytes]], Awaitable[None]],
     ) -> None:
-        """``on_news`` is called when what the relay held of a document has arrived, and whenever more comes."""
+        """``on_news`` is called when what the relay held of a document has arrived, and whenever more comes; with the
+        updates that are new."""
         self._socket = socket
         self._shelf = shelf
         self._limits = limits
@@ -143,7 +148,7 @@ class Link:
         await self._say(name, replies)
         await document.note_durable(session.durable_mark)
         if session.synced and (fresh or not was_synced):
-            await self._on_news(document)
+            await self._on_news(document, fresh)
 
     async def _say(self, name: str, messages: Sequence[Message]) -> None:
         for message in messages:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from websockets.exceptions import ConnectionClosed
 
+from crdt_sync.documents.catalog.merges import MERGES, Merge
 from crdt_sync.documents.catalog.registers import read_periods
 from crdt_sync.documents.clock import HybridClock
 from crdt_sync.documents.keys import to_base36
 from crdt_sync.documents.names import CATALOG, metrics_document, movements_document, period_of
 from crdt_sync.documents.schema import PERIODS
+from crdt_sync.documents.stock.movements import GIVE, WANT
 from crdt_sync.errors import NotSynced, SyncError
 from crdt_sync.limits import DEFAULT_LIMITS, Limits
 from crdt_sync.peer.backoff import backoff_s
@@ -65,10 +67,12 @@ class OfflinePeer:
         """The link talks about every document that was known when it began."""
         self._last_error: str | None = None
         self._failed_attempts = 0
+        self._asked = asyncio.Event()
+        """Somebody may have asked for rights since this peer last looked."""
 
     @staticmethod
     @asynccontextmanager
-    async def open(
+    async def open(  # noqa: PLR0913  all that a peer is, in one place; each has a good default
         path: Path | str,
         *,
         tenant: str,
@@ -78,13 +82,15 @@ class OfflinePeer:
         follow: Follow = "all",
         limits: Limits = DEFAULT_LIMITS,
         now_ms: Callable[[], int] = wall_clock_ms,
+        merges: Mapping[str, Merge] | None = None,
     ) -> AsyncIterator[OfflinePeer]:
         """The peer whose edits are in the file at ``path``, which is made if it never was there.
 
         ``name`` is this device's own, such as ``till-1``. ``relay`` is a URL like ``ws://127.0.0.1:1234``; without
         one the peer just works offline. ``follow="own"`` syncs only the periods that are in the file, ``"all"`` every
-        period that the catalog knows of. Raises :class:`StoreError`, :class:`InvalidName`, and ValueError for a file
-        that belongs to another tenant.
+        period that the catalog knows of. ``merges`` are functions of one's own that may close conflicts, by name; all
+        peers and the relay should have the same. Raises :class:`StoreError`, :class:`InvalidName`, and ValueError for a
+        file that belongs to another tenant.
         """
         address = None if relay is None else RelayAddress(relay, check_tenant(tenant), token)
         if address is not None:
@@ -94,7 +100,8 @@ class OfflinePeer:
             shelf = Shelf(store, name, limits)
             await shelf.take_stock()
             stamp = (await store.log(CATALOG).load()).marks.get(CLOCK, 0)
-            writer = Writer(name, f"{name}.{to_base36(now_ms())}", HybridClock(stamp), now_ms)
+            functions = {**MERGES, **(merges or {})}
+            writer = Writer(name, f"{name}.{to_base36(now_ms())}", HybridClock(stamp), now_ms, merges=functions)
             try:
                 yield OfflinePeer(shelf, address, writer, follow=follow, limits=limits)
             finally:
@@ -150,21 +157,28 @@ class OfflinePeer:
         try:
             async with asyncio.timeout(timeout_s):
                 await self._converse(until_settled=True)
+                if self._asked.is_set() and self._follow == "all" and await self.answer_requests():
+                    await self._converse(until_settled=True)
         except TimeoutError:
             raise NotSynced(f"not everything was synced within {timeout_s:g} s") from None
 
     @asynccontextmanager
     async def online(self, *, jitter: Callable[[], float] = random.random) -> AsyncIterator[None]:
         """Keep one connection to the relay while the block runs; after each loss, come back with backoff."""
-        keeping = asyncio.create_task(self._stay_online(jitter), name="stay online")
+        keeping = [
+            asyncio.create_task(self._stay_online(jitter), name="stay online"),
+            asyncio.create_task(self._keep_answering(), name="answer requests"),
+        ]
         try:
             yield
         finally:
-            keeping.cancel()
-            await asyncio.wait([keeping])
-            if not keeping.cancelled():
-                # It never ends by itself but through a defect, which must not pass for being offline.
-                keeping.result()
+            for task in keeping:
+                task.cancel()
+            await asyncio.wait(keeping)
+            for task in keeping:
+                if not task.cancelled():
+                    # It never ends by itself but through a defect, which must not pass for being offline.
+                    task.result()
 
     async def settled(self) -> None:
         """Wait until both sides have everything; for use within :meth:`online`."""
@@ -186,6 +200,16 @@ class OfflinePeer:
                     await self._follow_periods(catalog)
                 if link is self._link and link.is_settled:
                     return
+
+    async def answer_requests(self) -> Sequence[str]:
+        """Hand over rights that others have asked for; see :meth:`InventoryDocument.answer_requests`. Returns the ids
+        of the movements. A peer that follows all periods does so by itself, in :meth:`sync` and :meth:`online`."""
+        self._asked.clear()
+        async with self.read() as docs:
+            if not docs.inventory.requests():
+                return ()
+        async with self.edit() as docs:
+            return docs.inventory.answer_requests()
 
     def changes(self, *, documents: Iterable[str] | None = None, buffer_max: int = BUFFER_MAX) -> Changes:
         """What changes from now on, in all documents that are open here, or in these, and by whomever, once it is on
@@ -290,10 +314,23 @@ class OfflinePeer:
         for name in {CATALOG, *await self._shelf.names()}:
             await link.join(name)
 
-    async def _on_news(self, document: LocalDocument) -> None:
+    async def _on_news(self, document: LocalDocument, fresh: Sequence[bytes]) -> None:
         """The catalog says which periods there are; a period that begins while we are online is followed at once."""
         if document.name == CATALOG:
             await self._follow_periods(document)
+        # A movement of a kind holds the kind's name in plain bytes. Other bytes may do so, too: then we look in vain.
+        elif any(kind.encode() in update for update in fresh for kind in (WANT, GIVE)):
+            self._asked.set()
+
+    async def _keep_answering(self) -> None:
+        while True:
+            await self._asked.wait()
+            if self._follow != "all":
+                return
+            try:
+                await self.answer_requests()
+            except SyncError as error:
+                self._last_error = str(error)
 
     async def _follow_periods(self, catalog: LocalDocument) -> None:
         if self._follow == "all" and self._link is not None:
