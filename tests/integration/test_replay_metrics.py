@@ -17,9 +17,11 @@ from server.replay.engagement import replay_engagement, tweet_engagement
 from server.replay.inventree import inventree, replay_inventree
 from server.replay.mentions import nab_tweet_mentions, replay_mentions
 from server.replay.metric_replay import MetricOptions, MetricReport
+from server.replay.prices import History, replay_prices
 from server.replay.relay_process import ROOT
 
 FILES = "nab_tweet_mentions.csv.gz", "tweet_engagement.csv.gz", "campaign_geo_weekly.csv.gz"
+RETAIL = "online_retail.csv.gz"
 HISTORY = "inventree_tracking.csv.gz", "inventree_stock_items.csv.gz"
 
 
@@ -60,6 +62,31 @@ async def test_goods_that_travel_between_locations_end_where_their_history_says(
     assert report.figures["entries that change stock"] == 952
     assert report.figures["locations"] == 13
     assert report.figures["cells of a fresh peer compared"] == 226
+
+
+async def test_prices_that_countries_set_offline_conflict_where_their_history_says(tmp_path: Path) -> None:
+    report = await replay_prices(MetricOptions(find_data(RETAIL), tmp_path, limit=6_000))
+    assert report.differences == []
+    assert int(report.figures["open conflicts"]) > 5
+    assert int(report.figures["resolutions in the audit trail"]) > int(report.figures["open conflicts"])
+
+
+def test_the_history_beside_the_prices_knows_who_has_seen_what() -> None:
+    history = History(2)
+    history.write(0, "tea", 100)
+    history.sync(0)
+    history.sync(1)
+    history.write(1, "tea", 110)
+    history.sync(1)
+    assert history.conflicts() == {}
+    history.write(0, "tea", 120)
+    history.sync(0)
+    assert history.conflicts() == {"tea": "110 or 120"}
+    assert history.is_contested(0, "tea")
+    assert not history.is_contested(1, "tea")
+    history.write(0, "tea", 130)
+    history.sync(0)
+    assert history.conflicts() == {}
 
 
 def test_a_history_that_can_not_be_read_is_a_usage_error(tmp_path: Path) -> None:

@@ -20,11 +20,21 @@ from crdt_sync.documents.catalog.inconsistencies import Inconsistency
 from crdt_sync.documents.catalog.merges import MERGES, Merge, canonical
 from crdt_sync.documents.catalog.registers import ACTIVE, DELETED, check_value, same
 from crdt_sync.documents.catalog.rules import Rules, check_rule, read_rules, rule_key
-from crdt_sync.documents.catalog.siblings import CLAIM, NO_FORKS, VAULT, ForksView, Sibling, Siblings, value_of
+from crdt_sync.documents.catalog.siblings import (
+    CLAIM,
+    NO_FORKS,
+    VAULT,
+    ForksView,
+    Sibling,
+    Siblings,
+    readable,
+    value_of,
+)
 from crdt_sync.documents.keys import LIFE, movement_id, product_key
 from crdt_sync.documents.roots import Roots, Value
 from crdt_sync.documents.schema import ATTRIBUTES, RULES, Fault
 from crdt_sync.errors import InvalidValue, UnknownSibling
+from crdt_sync.updates.forks import Head
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +141,16 @@ class Arbitration:
         # By key, because this is done with every write: a full read would be of the whole trail.
         of_key = [entry for entry in self._catalog.keys(RESOLUTIONS) if entry.rpartition("|")[0] == key]
         covered = {tip for entry in of_key for tip in tips_of(self._catalog.get(RESOLUTIONS, entry))}
-        open_heads = [(head.dot, *value_of(head)) for head in heads if head.dot not in covered]
+        open_heads = [(head.dot, *self._held(key, head)) for head in heads if head.dot not in covered]
         is_known = all(known for _, known, _ in open_heads)
         return [(dot, value) for dot, _, value in open_heads] if is_known else []
+
+    def _held(self, key: str, head: Head) -> tuple[bool, Value]:
+        """What a head holds, by its own bytes or by the vault."""
+        if head.is_known:
+            return value_of(head)
+        noted = self._catalog.get(VAULT, f"{key}|{head.dot}")
+        return readable(noted[0]) if isinstance(noted, list) and noted else (False, None)
 
     def claim(self, key: str, value: Value) -> None:
         """Keep a write that came too late beside what is there, so that a person sees both."""

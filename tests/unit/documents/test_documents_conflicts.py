@@ -55,6 +55,30 @@ def test_equal_values_close_by_themselves() -> None:
     assert one.look.conflicts() == two.look.conflicts() == []
 
 
+def test_equal_values_stay_closed_when_somebody_who_saw_them_writes_another_one() -> None:
+    one, two = both_priced(12, 12)
+    with one.edit() as inventory:
+        inventory.set_attribute("shirt", "price", 15)
+    sync([one, two])
+    assert one.look.conflicts() == two.look.conflicts() == []
+    assert one.look.attribute("shirt", "price") == two.look.attribute("shirt", "price") == 15
+    with two.edit() as inventory:
+        inventory.set_attribute("shirt", "price", 16)
+    sync([one, two])
+    assert one.look.conflicts() == two.look.conflicts() == []
+    assert [trail.how for trail in one.look.resolutions()] == ["auto"]
+
+
+def test_they_stay_closed_also_when_only_the_vault_remembers_what_lost() -> None:
+    one, two = both_priced(12, 12)
+    for branch in (one, two):
+        branch.restart()
+    with one.edit() as inventory:
+        inventory.set_attribute("shirt", "price", 15)
+    sync([one, two])
+    assert one.look.conflicts() == two.look.conflicts() == []
+
+
 @pytest.mark.parametrize(
     ("accept", "how", "outcome"), [("local", "local", 12), ("server", "server", None), ("tip", "merge", 15)]
 )
