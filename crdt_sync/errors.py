@@ -32,6 +32,7 @@
     |  |- VersionMismatch            a write on the grounds of a version that is not the latest any more
     |  |- UnknownSibling             a resolution chose a value that does not stand in this conflict
     |  |- InsufficientRights |- NotTheHolder |- HoldEnded |- PeriodsMissing
+    |  |- FoldRefused                a period is not closed, not the next to be folded, or was folded otherwise
     |  |- CurrencyMismatch           money of two currencies was added up or compared
     |  |- NothingToUndo              this peer has made no edit that it could take back
     |  |- CannotUndo                 an edit that can't be taken back, and why; nothing was written
@@ -354,6 +355,16 @@ class PeriodsMissing(DocumentError):
     def __init__(self, periods: list[str]) -> None:
         super().__init__(f"rights need the movements of {', '.join(periods)}, too: open them first")
         self.periods = periods
+
+
+class FoldRefused(DocumentError):
+    """A period can't be folded now, or was folded from other movements than its document has."""
+
+    code = "fold-refused"
+
+    def __init__(self, period: str, reason: str) -> None:
+        super().__init__(f"{period} can't be folded: {reason}")
+        self.period, self.reason = period, reason
 
 
 class NothingToUndo(DocumentError):

@@ -52,6 +52,10 @@ class Limits:
     """Bytes queued for one connection beyond the answer that it is being sent; then it is shed."""
     outbox_messages_max: int = 1_024
     """Messages queued for one connection, likewise."""
+    movement_clients_max: int = 2_000
+    """Sessions that write into one document of movements; beyond, peers go on in the document of the day."""
+    movements_max: int = 100_000
+    """Movements in one document, likewise."""
 
     def __post_init__(self) -> None:
         # A full turn must fit into a reader that was idle, or every burst would shed it.

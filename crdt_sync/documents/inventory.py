@@ -35,6 +35,7 @@ from crdt_sync.errors import (
     UnknownProduct,
     VersionMismatch,
 )
+from crdt_sync.limits import DEFAULT_LIMITS, Limits
 
 _NO_HISTORY: Mapping[str, RootsView] = MappingProxyType({})
 
@@ -58,8 +59,11 @@ class InventoryDocument(Oversight):
         now_ms: Callable[[], int],
         policy: ConflictPolicy = DEFAULT_POLICY,
         warm: WarmStock | None = None,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
-        super().__init__(catalog, period, movements, history, rid=rid, clock=clock, now_ms=now_ms, warm=warm)
+        super().__init__(
+            catalog, period, movements, history, rid=rid, clock=clock, now_ms=now_ms, warm=warm, limits=limits
+        )
         self._found: set[tuple[Callable[[str, str], str], str]] = set()
         self._arbitration = Arbitration(
             catalog, policy, rid=self._rid, stamp=lambda: clock.tick(now_ms()), delete=self._deletion
@@ -177,7 +181,7 @@ class InventoryDocument(Oversight):
         faults += [*self._arbitration.faults(), *read_incidents(self._catalog.entries(INCIDENTS))[1]]
         for document in self._documents.values():
             faults += meta_faults(document)
-        faults += [*self._skewed(), *self._policy_faults()]
+        faults += [*self._skewed(), *self._policy_faults(), *self._period_faults()]
         return sorted(faults)
 
     # Inside

@@ -193,7 +193,7 @@ def test_rights_to_an_arrival_that_the_booker_got_would_be_lost_to_another_booki
     shops.meet()
     for replica in shops.tills:
         check_escrow(replica)
-    monkeypatch.setattr(stock_index, "_recipient", rights_to_the_booker)
+    monkeypatch.setattr(stock_index, "recipient", rights_to_the_booker)
     with pytest.raises(AssertionError):
         check_escrow(shops.tills[0])
 

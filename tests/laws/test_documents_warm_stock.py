@@ -31,7 +31,7 @@ STEPS = st.lists(
 def test_a_warm_index_equals_a_fresh_one_after_every_step_also_when_edits_are_given_up(
     steps: list[tuple[str, int, int, Any]],
 ) -> None:
-    roots = [DocRoots(), DocRoots()]
+    roots, catalog = [DocRoots(), DocRoots()], DocRoots()
     drafts = [Draft(root) for root in roots]
     warm = WarmStock()
     for kind, document, number, row in steps:
@@ -44,7 +44,7 @@ def test_a_warm_index_equals_a_fresh_one_after_every_step_also_when_edits_are_gi
                 warm.put(drafts[document], f"2026-1{document}", mid, row)
             case "give up":
                 drafts[document] = Draft(roots[document])
-        index, fresh = warm.index({"2026-10": drafts[0], "2026-11": drafts[1]}), StockIndex()
+        index, fresh = warm.index(catalog, {"2026-10": drafts[0], "2026-11": drafts[1]}), StockIndex()
         for draft in drafts:
             fresh.add(draft.entries("mv"))
         assert index.table() == fresh.table()

@@ -27,9 +27,10 @@ class Oversell:
     """The balance right after it: below zero."""
 
 
-def crossings(cell: tuple[str, str], steps: Iterable[Step]) -> list[Oversell]:
-    """The movements that took the balance from zero or more to below, each once, in order."""
-    found, balance = [], 0
+def crossings(cell: tuple[str, str], steps: Iterable[Step], opening: int = 0) -> list[Oversell]:
+    """The movements that took the balance from zero or more to below, each once, in order. ``opening`` is the balance
+    before the first of them."""
+    found, balance = [], opening
     for step in sorted(steps):
         before, balance = balance, balance + step.delta
         if balance < 0 <= before:

@@ -104,7 +104,7 @@ class Stock(MovementLog):
         """Book a shipment in at its destination. Booked twice, by whomever, it counts once. Returns the movement's id.
 
         Raises :class:`InvalidName` when no document here holds this shipment."""
-        sent = self.find(check_name("shipment", shipment))
+        sent = self._find_counting(check_name("shipment", shipment))
         if sent is None or sent.destination is None:
             raise InvalidName("shipment", shipment, "the id of a shipment in this period or its history")
         # An arrival is later than its shipment, also where this machine's clock lags.
@@ -156,9 +156,9 @@ class Stock(MovementLog):
         return self._end(movements.EXPIRE, held, HoldState.EXPIRED)
 
     def holds(self, state: HoldState | None = None) -> list[Hold]:
-        """Every hold, or those in one state, in the order in which they were made."""
+        """Every hold, or those in one state, in the order in which they were made. Of folded periods only open ones."""
         index = self._stock_index()
-        made = [m for m in self.movements() if m.kind == movements.HOLD]
+        made = [m for m in self._counting_in_order() if m.kind == movements.HOLD]
         listed = [Hold(movement, *index.hold_state(movement.mid)) for movement in made]
         return [hold for hold in listed if state is None or hold.state == state]
 
@@ -232,14 +232,15 @@ class Stock(MovementLog):
 
     def back_orders(self) -> list[Movement]:
         """What was sold and could not be taken, until a sale names the back-order's id as its ``ref``."""
-        everything = list(self.movements())
+        everything, folds = self._counting_in_order(), self._folds()
         served = {movement.ref for movement in everything if movement.kind == movements.SALE}
-        return [m for m in everything if m.kind == movements.BACKORDER and m.mid not in served]
+        owed = [m for m in everything if m.kind == movements.BACKORDER and m.mid not in served]
+        return [movement for movement in owed if not folds.is_done_with(movement.mid)]
 
     def idle_counts(self) -> list[Movement]:
         """Stock-takes that do not count, because a later one was made without seeing them. Somebody should look."""
         idle = set(self._stock_index().idle_counts())
-        return [movement for movement in self.movements() if movement.mid in idle]
+        return [movement for movement in self._counting_in_order() if movement.mid in idle]
 
     def unknown_kinds(self) -> dict[str, int]:
         """Kinds of movements that this version does not count, with how many there are: written by a later one."""
@@ -266,7 +267,7 @@ class Stock(MovementLog):
         return index
 
     def _hold(self, hold: str) -> Movement:
-        held = self.find(check_name("hold", hold))
+        held = self._find_counting(check_name("hold", hold))
         if held is None or held.kind != movements.HOLD:
             raise InvalidName("hold", hold, "the id of a hold in this period or its history")
         if held.rid != self._rid:

@@ -11,7 +11,8 @@ from crdt_sync.documents.roots import Value
 from crdt_sync.documents.schema import MOVEMENTS, Fault
 from crdt_sync.documents.stock import oversell, reservations, stocktakes
 from crdt_sync.documents.stock.allotment import Request, open_requests
-from crdt_sync.documents.stock.escrow import Rights, rights_effects
+from crdt_sync.documents.stock.escrow import NOBODY, Rights, rights_effects
+from crdt_sync.documents.stock.folds import NO_FOLDS, Folds
 from crdt_sync.documents.stock.movements import (
     ARRIVE,
     CONFIRM,
@@ -46,7 +47,7 @@ class _Booked(NamedTuple):
 class _Book:
     """One cell. ``stock`` and ``rights`` are without its stock-takes' finds, which :meth:`StockIndex.stock` adds."""
 
-    __slots__ = ("counts", "held", "latest", "mids", "path", "rights", "stock")
+    __slots__ = ("counts", "held", "is_folded", "latest", "mids", "opening", "path", "rights", "stock")
 
     def __init__(self) -> None:
         self.stock = 0
@@ -57,6 +58,9 @@ class _Book:
         self.mids: list[str] = []
         """The movements that count in this cell, and all its stock-takes."""
         self.latest = 0
+        self.opening = 0
+        """What the folds say of its stock, without the movements that they carry on."""
+        self.is_folded = False
 
 
 class StockIndex:
@@ -64,9 +68,11 @@ class StockIndex:
 
     Neither the order of entries nor that of documents matters, and an entry that comes again changes nothing. Only
     where two documents hold different movements under one id the first that was added counts, and a fault says so:
-    add documents in the order of their periods."""
+    add documents in the order of their periods.
 
-    def __init__(self) -> None:
+    It begins with what ``folds`` say; then only what no fold counts is to be added."""
+
+    def __init__(self, folds: Folds = NO_FOLDS) -> None:
         # Keys of a dict are a set that remembers its order.
         self._unknown: dict[tuple[str, str], None] = {}
         self._flaws: dict[Fault, None] = {}
@@ -76,7 +82,9 @@ class StockIndex:
         self._booked: dict[_Subject, _Booked] = {}
         self._wants: list[str] = []
         self._answers: defaultdict[str, list[str]] = defaultdict(list)
-        self._seen: dict[str, int] = {}
+        self._seen: dict[str, int] = dict(folds.seen)
+        self._folds = folds
+        self._begin_with(folds)
 
     def add(self, entries: Mapping[str, Value]) -> StockIndex:
         """Take in the ``mv`` root of one document, or some of its entries; returns itself."""
@@ -136,13 +144,13 @@ class StockIndex:
     def oversold(self, cell: Cell) -> list[Oversell]:
         """The movements that took this cell below zero. Reads the whole cell."""
         book = self._books.get(cell)
-        return [] if book is None else oversell.crossings(cell, self._steps(book))
+        return [] if book is None else oversell.crossings(cell, self._steps(book), book.opening)
 
     # Reading everything
 
     def cells(self) -> list[Cell]:
         """Every cell that anything ever moved in."""
-        return [cell for cell, book in self._books.items() if book.mids]
+        return [cell for cell, book in self._books.items() if book.mids or book.is_folded]
 
     def table(self) -> dict[Cell, int]:
         """Stock of every cell that anything ever moved in."""
@@ -182,6 +190,16 @@ class StockIndex:
         return [*self._flaws, *self._void_ends()]
 
     # Taking in
+
+    def _begin_with(self, folds: Folds) -> None:
+        for cell, shares in folds.shares.items():
+            book = self._book(cell)
+            book.is_folded = True
+            book.stock = book.opening = sum(share.units for share in shares.values())
+            for rid, share in shares.items():
+                if rid != NOBODY:
+                    book.rights[rid] = share.units
+        self.add({mid: carried.row for mid, carried in folds.carried.items()})
 
     def _skip(self, mid: str, reason: str) -> None:
         self._flaws[Fault(MOVEMENTS, mid, reason)] = None
@@ -230,10 +248,12 @@ class StockIndex:
         mid, is_shipment = subject
         row, rows = self._rows.get(mid), self._referring[subject]
         if is_shipment:
+            if row is None and self._folds.is_done_with(mid):
+                return None
             # Two people may book in one shipment while both are offline; everybody must pick the same booking.
             first = min(rows)
             arrival = rows[first]
-            return _Booked(first, (nfc(arrival[1]), nfc(arrival[2])), int(arrival[3]), _recipient(row))
+            return _Booked(first, (nfc(arrival[1]), nfc(arrival[2])), int(arrival[3]), recipient(row))
         if row is None or row[0] != HOLD:
             return None
         ended = reservations.strongest((end, rows[end]) for end in rows if reservations.is_end_of(rows[end], row))
@@ -272,6 +292,9 @@ class StockIndex:
     def _void_ends(self) -> Iterator[Fault]:
         for (subject, is_shipment), rows in self._referring.items():
             hold = self._rows.get(subject)
+            if is_shipment and hold is None and self._folds.is_done_with(subject):
+                for mid in rows:
+                    yield Fault(MOVEMENTS, mid, "books in a shipment of a folded period again, so it changes nothing")
             for mid, row in () if is_shipment else rows.items():
                 if hold is None or hold[0] != HOLD:
                     yield Fault(MOVEMENTS, mid, "ends a hold that is in no document here, so it changes nothing")
@@ -281,7 +304,7 @@ class StockIndex:
                     yield Fault(MOVEMENTS, mid, "ends a hold of other goods than it says, so it changes nothing")
 
 
-def _recipient(shipment: Row | None) -> str | None:
+def recipient(shipment: Row | None) -> str | None:
     """Who gets the rights to what arrives: whom the shipment names, or its sender. Not who books it in, for that may be
     two, and the one whose booking does not count in the end could have sold by then."""
     if shipment is None or shipment[0] != SHIP:
