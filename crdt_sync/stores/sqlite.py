@@ -63,7 +63,7 @@ class SqliteStore:
         """Held by whoever looks at the file for long, and by whoever must be alone with it."""
         self._reading = asyncio.Lock()
         self._ending = asyncio.Lock()
-        self._retiring: set[str] = set()
+        self._retiring: dict[str, asyncio.Future[int]] = {}
         self._committer = asyncio.create_task(self._commit_forever(), name=f"commits to {self.path.name}")
 
     @property
@@ -102,8 +102,8 @@ class SqliteStore:
             else:
                 ending = Ending(document, retirement, checked, new_future())
                 # From here to its commit nobody else may queue anything for it, not even when we are cancelled.
-                self._retiring.add(document)
-                ending.done.add_done_callback(lambda _: self._retiring.discard(document))
+                self._retiring[document] = ending.done
+                ending.done.add_done_callback(lambda _: self._retiring.pop(document))
                 try:
                     await asyncio.shield(self._enqueue(ending))
                 except asyncio.CancelledError:
@@ -162,8 +162,6 @@ class SqliteStore:
         head = self._heads.get(document)
         if head is not None and head.retired is not None:
             raise head.retired.error()
-        if document in self._retiring:
-            raise StoreUnavailable(f"{self.path}: {document!r} is being retired")
         if head is None and self._damage:
             raise StoreCorrupted(f"{self._damage}; it may be {document!r}")
         return head
@@ -190,6 +188,8 @@ class SqliteStore:
 
     async def submit(self, job: Job) -> int:
         """Queue ``job`` for the next commit; returns its document's last sequence number when it is durable."""
+        while (ending := self._retiring.get(job.document)) is not None:
+            await asyncio.wait([ending])
         self.head(job.document)
         return await self._enqueue(job)
 

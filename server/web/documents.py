@@ -53,7 +53,7 @@ def _order(body: bytes) -> Order:
     except ValueError as error:
         raise MalformedMessage(f"the body is no JSON object: {error}") from error
     document, why, successor = fields.get("document"), fields.get("why"), fields.get("successor")
-    if isinstance(document, str) and isinstance(why, str) and isinstance(successor, str | None):
-        if fields.keys() <= {"document", "why", "successor"}:
-            return Order.parse(document, why, successor)
+    is_known = fields.keys() <= {"document", "why", "successor"}
+    if is_known and isinstance(document, str) and isinstance(why, str) and isinstance(successor, str | None):
+        return Order.parse(document, why, successor)
     raise MalformedMessage("the body must be an object of the texts document, why and, if there is one, successor")
