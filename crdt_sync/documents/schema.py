@@ -29,12 +29,17 @@ class Fault:
 
 def check_writable(roots: RootsView) -> None:
     """Raise :class:`SchemaTooNew` or :class:`PeriodClosed` when this version must not write here (any more)."""
+    check_version(roots)
+    if roots.get(META, "closed") is not None:
+        raise PeriodClosed("the period of this document is closed; write into the current one")
+
+
+def check_version(roots: RootsView) -> None:
+    """Raise :class:`SchemaTooNew` when a later version has said that this one must not write here."""
     for field in ("minWriter", "minReader"):
         asked = whole(roots.get(META, field))
         if asked is not None and asked > SCHEMA:
             raise SchemaTooNew(f"the document asks for version {asked} to be edited, this is version {SCHEMA}")
-    if roots.get(META, "closed") is not None:
-        raise PeriodClosed("the period of this document is closed; write into the current one")
 
 
 def meta_faults(roots: RootsView) -> list[Fault]:

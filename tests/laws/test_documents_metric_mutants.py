@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -26,10 +26,11 @@ def totals_of_all_raw(chunks: Chunks, rows: rollups.Rows, width_s: int, *, upto:
     return totals
 
 
-def union_by_arrival(by_writer: Mapping[str, Chunks], from_ms: int, to_ms: int) -> Iterator[tuple[int, int, int, str]]:
+def union_by_arrival(parts: Iterable[tracks.Part]) -> Iterator[tracks.Scaled]:
     """Of several samples at one time whichever is met last."""
     found = {
         sample.at_ms: (sample.at_ms, sample.scaled, chunk.outline.decimals, writer)
+        for by_writer, from_ms, to_ms in parts
         for writer, chunks in sorted(by_writer.items())
         for chunk in chunks.values()
         if chunk is not None
@@ -60,7 +61,7 @@ def let_go_of_what_one_width_covers(patch: PLANT) -> None:
 
 
 def take_samples_as_they_come(patch: PLANT) -> None:
-    patch.setattr(tracks, "union_scaled", union_by_arrival)
+    patch.setattr(tracks, "union_parts", union_by_arrival)
 
 
 def never_catch_up(patch: PLANT) -> None:

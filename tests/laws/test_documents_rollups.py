@@ -8,8 +8,9 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from crdt_sync.documents.metrics.chunks import encode_chunk
-from crdt_sync.documents.metrics.metrics_document import MetricsDocument
+from crdt_sync.documents.metrics.chunks import Stored, encode_chunk
+from crdt_sync.documents.metrics.metrics_document import Beside, MetricsDocument
+from crdt_sync.documents.metrics.retention import answer_late, close
 from crdt_sync.documents.metrics.rollups import Bucket, Row, Total, join_totals, read_rows, row_key, row_value
 from crdt_sync.errors import InvalidValue
 from tests.laws import test_documents_series as series_laws
@@ -187,9 +188,19 @@ def test_nothing_that_a_foreign_page_writes_stops_a_read(garbage: list[tuple[str
             metrics.distinct(metric, entity).read().estimate()
             for width_s in (1, 3_600):
                 _buckets_or_refused(metrics, metric, entity, width_s)
-    replica.metrics.put("meta", "closed", 1)
-    with Replica("fold").edit() as docs:
-        docs.metrics.fold(replica.metrics, "2026-11", width_s=86_400 * 36)
+    year = DocRoots()
+    close(replica.metrics, "2026-11", year, width_s=86_400, closed=1)
+    replica.metrics.put("s", "m/e/w/9", encode_chunk([Stored(START_MS, 1, 2)]))
+    answer_late(replica.metrics, "2026-11", year)
+    reader = MetricsDocument(
+        replica.metrics, wid="w", clock=replica.clock, now_ms=replica.now_ms, period="2026-11",
+        beside=Beside({"2026": year}),
+    )  # fmt: skip
+    for metric, entity in {*reader.all_series(), SERIES}:
+        reader.series(metric, entity).points()
+        _buckets_or_refused(reader, metric, entity, 86_400)
+    reader.rejections()
+    reader.faults()
 
 
 def _buckets_or_refused(metrics: MetricsDocument, metric: str, entity: str, width_s: int) -> None:

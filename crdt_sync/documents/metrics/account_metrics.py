@@ -66,7 +66,7 @@ class AccountMetrics:
     def figures(self, account: str, from_ms: int, to_ms: int) -> AccountFigures:
         """The account from ``from_ms`` to before ``to_ms``."""
         followers, following, posts, engagements = (
-            self._metrics.series(f"account.{name}", account).samples() for name in FIELDS
+            self._metrics.series(f"account.{name}", account).points() for name in FIELDS
         )
         return AccountFigures(
             latest_before(followers, to_ms),

@@ -15,7 +15,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from crdt_sync.documents.keys import check_name, comp, uncomp
-from crdt_sync.documents.metrics.derived import check_total, ratio, rounded, total
+from crdt_sync.documents.metrics.derived import check_total, ratio, rounded
 from crdt_sync.documents.metrics.metrics_document import MetricsDocument
 from crdt_sync.documents.metrics.series import extend_together, scale
 from crdt_sync.documents.schema import INT_MAX
@@ -130,14 +130,16 @@ class CampaignPerformance:
         )
 
     def slices(self, from_ms: int = 0, to_ms: int = INT_MAX) -> dict[Slice, CampaignFigures]:
-        """Everything recorded from ``from_ms`` to before ``to_ms``, told apart as far as it was recorded so."""
-        tables = {name: self._metrics.all_samples(f"campaign.{name}", from_ms, to_ms) for name in FIELDS}
+        """Everything recorded from ``from_ms`` to before ``to_ms``, told apart as far as it was recorded so.
+
+        Raises :class:`InvalidValue` where the stretch cuts through a bucket of a fold whose samples are gone."""
+        tables = {name: self._metrics.all_amounts(f"campaign.{name}", from_ms, to_ms) for name in FIELDS}
         entities = sorted({entity for table in tables.values() for entity in table})
         found = {}
         for entity in entities:
             what = Slice.parse(entity)
             if what is not None:
-                sums = {name: total(table.get(entity, [])) for name, table in tables.items()}
+                sums = {name: table.get(entity, 0) for name, table in tables.items()}
                 found[what] = CampaignFigures(
                     int(sums["reach"]), int(sums["engagements"]), Decimal(sums["spend"]), Decimal(sums["revenue"])
                 )

@@ -17,6 +17,8 @@ class CounterFold:
     """What all counter slots say together."""
 
     totals: defaultdict[Series, int] = field(default_factory=lambda: defaultdict(int))
+    slots: dict[str, int] = field(default_factory=dict)
+    """By key what each writer has counted in each generation."""
     faults: list[Fault] = field(default_factory=list)
 
 
@@ -37,4 +39,5 @@ def read_counters(entries: Mapping[str, Value]) -> CounterFold:
             fold.faults.append(Fault(COUNTERS, key, "is no whole number from 0"))
         else:
             fold.totals[parts[0], parts[1]] += count
+            fold.slots[key] = count
     return fold

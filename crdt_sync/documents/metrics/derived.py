@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Context, Decimal
 from fractions import Fraction
 
@@ -31,17 +31,6 @@ def ratio(numerator: int | Decimal | Fraction, denominator: int | Decimal | Frac
 def rounded(exact: Fraction) -> Decimal:
     scaled = round(exact * 10**PLACES)
     return Decimal(scaled).scaleb(-PLACES, Context(prec=max(28, len(str(scaled)) + 1)))
-
-
-def total(samples: Iterable[Sample]) -> int | Decimal:
-    """The exact sum of samples."""
-    values = [sample.value for sample in samples]
-    wide = Context(prec=100)
-    summed: int | Decimal = 0
-    for value in values:
-        both_whole = isinstance(summed, int) and isinstance(value, int)
-        summed = summed + value if both_whole else wide.add(Decimal(summed), Decimal(value))
-    return summed
 
 
 def latest_before(samples: Sequence[Sample], at_ms: int) -> int | None:

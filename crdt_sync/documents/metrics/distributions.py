@@ -5,26 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from crdt_sync.documents.keys import KEY_BYTES_MAX, join, parse_base36, split, to_base36
-from crdt_sync.documents.metrics.gauges import Series
+from crdt_sync.documents.keys import join, to_base36
+from crdt_sync.documents.metrics.history import History
 from crdt_sync.documents.metrics.pen import Pen
+from crdt_sync.documents.metrics.sketch_slots import slots_of
 from crdt_sync.documents.metrics.sketches import Histogram, Registers, join_registers, sum_histograms
 from crdt_sync.documents.metrics.tracks import bytes_at, series_prefix
 from crdt_sync.documents.roots import RootsView
-from crdt_sync.documents.schema import HISTOGRAMS, REGISTERS, Fault
+from crdt_sync.documents.schema import HISTOGRAMS, REGISTERS
 from crdt_sync.errors import InvalidValue
 
 _Sketch = TypeVar("_Sketch")
-_HISTOGRAM_PARTS, _REGISTER_PARTS = 4, 3
-_NO_HISTOGRAM_KEY = "is no key of the form {metric}/{entity}/{writer}/{generation}"
-_NO_REGISTERS_KEY = "is no key of the form {metric}/{entity}/{writer}"
 
 
 class Distribution:
     """How the values of one metric are distributed, from :meth:`MetricsDocument.histogram`."""
 
-    def __init__(self, pen: Pen, metric: str, entity: str) -> None:
+    def __init__(self, pen: Pen, history: History, metric: str, entity: str) -> None:
         self._pen = pen
+        self._history = history
         self._prefix = series_prefix((metric, entity))
         self._key = join(self._prefix, pen.part, to_base36(pen.generation))
 
@@ -42,14 +41,17 @@ class Distribution:
 
     def read(self) -> Histogram:
         """What all writers have recorded together."""
-        return sum_histograms(_slots(self._pen.roots, HISTOGRAMS, self._prefix, Histogram.decode))
+        return sum_histograms(
+            slot for view in self._history.views for slot in slots_of(view, HISTOGRAMS, self._prefix, Histogram.decode)
+        )
 
 
 class Distinct:
     """How many different texts there were, about, from :meth:`MetricsDocument.distinct`."""
 
-    def __init__(self, pen: Pen, metric: str, entity: str) -> None:
+    def __init__(self, pen: Pen, history: History, metric: str, entity: str) -> None:
         self._pen = pen
+        self._history = history
         self._prefix = series_prefix((metric, entity))
         self._key = join(self._prefix, pen.part)
 
@@ -67,58 +69,9 @@ class Distinct:
 
     def read(self) -> Registers:
         """What all writers have seen together; :meth:`Registers.estimate` says how many that are."""
-        return join_registers(_slots(self._pen.roots, REGISTERS, self._prefix, Registers.decode))
-
-
-def read_histograms(view: RootsView) -> tuple[dict[Series, Histogram], list[Fault]]:
-    """The ``h`` root: the sum over writers and generations, and what was skipped."""
-    slots, faults = _read_root(view, HISTOGRAMS, _HISTOGRAM_PARTS, _NO_HISTOGRAM_KEY, Histogram.decode)
-    return {series: sum_histograms(found) for series, found in slots.items()}, faults
-
-
-def read_registers(view: RootsView) -> tuple[dict[Series, Registers], list[Fault]]:
-    """The ``d`` root: all writers joined, and what was skipped."""
-    slots, faults = _read_root(view, REGISTERS, _REGISTER_PARTS, _NO_REGISTERS_KEY, Registers.decode)
-    return {series: join_registers(found) for series, found in slots.items()}, faults
-
-
-def _read_root(
-    view: RootsView, root: str, parts: int, no_key: str, decode: Callable[[bytes], _Sketch]
-) -> tuple[dict[Series, list[_Sketch]], list[Fault]]:
-    slots: dict[Series, list[_Sketch]] = {}
-    faults = []
-    for key in view.keys(root):
-        names = _names(key, parts)
-        if names is None:
-            faults.append(Fault(root, key, no_key))
-            continue
-        try:
-            slots.setdefault((names[0], names[1]), []).append(decode(bytes_at(view, root, key)))
-        except InvalidValue as error:
-            faults.append(Fault(root, key, str(error)))
-    return {series: found for series, found in slots.items() if found}, faults
-
-
-def _slots(view: RootsView, root: str, prefix: str, decode: Callable[[bytes], _Sketch]) -> Iterable[_Sketch]:
-    """The readable slots of one metric of an entity; the others are listed by ``faults()``."""
-    parts = _HISTOGRAM_PARTS if root == HISTOGRAMS else _REGISTER_PARTS
-    for key in view.keys(root):
-        if key.startswith(prefix + "/") and _names(key, parts) is not None:
-            try:
-                yield decode(bytes_at(view, root, key))
-            except InvalidValue:
-                continue
-
-
-def _names(key: str, parts: int) -> tuple[str, ...] | None:
-    names = split(key, parts)
-    if (
-        names is None
-        or len(key) > KEY_BYTES_MAX
-        or (parts == _HISTOGRAM_PARTS and parse_base36(key.rpartition("/")[2]) is None)
-    ):
-        return None
-    return names
+        return join_registers(
+            slot for view in self._history.views for slot in slots_of(view, REGISTERS, self._prefix, Registers.decode)
+        )
 
 
 def _own(

@@ -44,8 +44,10 @@ def check_number(number: object) -> int | float:
     raise InvalidValue(f"{number!r} can't be a gauge: an int within ±(2**53 - 1) or a finite float can")
 
 
-def read_gauges(entries: Mapping[str, Value]) -> GaugeFold:
-    """The ``g`` root in one pass. Order-independent: the greatest (stamp, writer) wins."""
+def read_gauges(entries: Mapping[str, Value], *, is_fold: bool = False) -> GaugeFold:
+    """The ``g`` root in one pass. Order-independent: the greatest (stamp, writer) wins.
+
+    The slots of a fold name the writer that has won in a third place, so that a tie is settled as it was before."""
     fold = GaugeFold()
     for key, value in entries.items():
         parts = split(key, 3)
@@ -59,7 +61,9 @@ def read_gauges(entries: Mapping[str, Value]) -> GaugeFold:
             written, number = slot
             fold.stamps[key] = written
             # The encoded key ends in the writer and is ASCII, so that it sorts alike in every language.
-            candidate = written, key, number
+            winner = value[2] if is_fold and isinstance(value, list) and len(value) > 2 else None
+            origin = f"{key.rpartition('/')[0]}/{winner}" if isinstance(winner, str) else key
+            candidate = written, origin, number
             fold.latest[metric, entity] = max(candidate, fold.latest.get((metric, entity), candidate))
     return fold
 

@@ -1,30 +1,43 @@
-"""Metrics: the typed face of one period's gauges, counters, series, histograms and distinct counts."""
+"""Metrics: the typed face of gauges, counters, series, histograms and distinct counts.
+
+Writes go into one period's document, samples into that of their own period; reads are of all periods that are open or
+folded.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
 
-from crdt_sync.documents.clock import HybridClock, is_ahead
+from crdt_sync.documents.clock import HybridClock
 from crdt_sync.documents.keys import nfc, parse_base36
 from crdt_sync.documents.metrics import retention
-from crdt_sync.documents.metrics.counters import counter_key, read_counters
-from crdt_sync.documents.metrics.distributions import Distinct, Distribution, read_histograms, read_registers
+from crdt_sync.documents.metrics.alarms import NO_FORKS, ForksView, faults_of, fork_faults
+from crdt_sync.documents.metrics.counters import counter_key
+from crdt_sync.documents.metrics.distributions import Distinct, Distribution
 from crdt_sync.documents.metrics.gauges import GaugeFold, Series, check_number, gauge_key, read_gauges
+from crdt_sync.documents.metrics.history import History
 from crdt_sync.documents.metrics.pen import Pen
-from crdt_sync.documents.metrics.rolling import Rollup, rollup_faults
+from crdt_sync.documents.metrics.retention import Rejection
+from crdt_sync.documents.metrics.rolling import Rollup
 from crdt_sync.documents.metrics.series import TimeSeries, Tracker
-from crdt_sync.documents.metrics.tracks import (
-    Sample,
-    find_tracks,
-    read_tracks,
-    sample_faults,
-    series_prefix,
-    spelled,
-    union,
-)
-from crdt_sync.documents.roots import Roots, RootsView
-from crdt_sync.documents.schema import COUNTERS, GAUGES, INT_MAX, SAMPLES, Fault, check_quantity, meta_faults, whole
+from crdt_sync.documents.metrics.tracks import Sample, series_prefix
+from crdt_sync.documents.roots import Roots
+from crdt_sync.documents.schema import COUNTERS, GAUGES, INT_MAX, Fault, check_quantity, whole
 from crdt_sync.errors import QuantityOutOfRange, WrongKind
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What there is beside the one document of an edit."""
+
+    others: Mapping[str, Roots] = field(default_factory=dict)
+    """The documents of further periods that are open, years among them."""
+    only: Collection[str] | None = None
+    """The periods that reads are of, where they are not of all."""
+    forks: ForksView = NO_FORKS
+    """Which keys of the edit's own document were written concurrently."""
 
 
 class MetricsDocument:
@@ -43,9 +56,15 @@ class MetricsDocument:
         now_ms: Callable[[], int],
         generation: int = 0,
         period: str | None = None,
+        beside: Beside | None = None,
     ) -> None:
-        """With ``period`` samples of other periods are refused."""
+        """Without ``period`` samples of any time go into this document."""
+        beside = beside or Beside()
         self._roots = roots
+        self._others = beside.others
+        self._routes: dict[str, tuple[Pen, Tracker]] = {}
+        self._forks = beside.forks
+        self._history = History(roots, period, self._others, beside.only)
         self._pen = Pen(roots, wid=wid, clock=clock, now_ms=now_ms, generation=generation, period=period)
         self._tracker = Tracker(self._pen)
         self._rolled: set[Series] = set()
@@ -69,7 +88,8 @@ class MetricsDocument:
 
     def gauges(self) -> dict[Series, int | float]:
         """The latest number of every (metric, entity)."""
-        return {series: number for series, (_, _, number) in self._read_gauges().latest.items()}
+        self._read_gauges()
+        return self._history.gauges()
 
     def count(self, metric: str, entity: str, by: int = 1) -> None:
         """Count something that happened here. Not for totals that others report: several observers would add up
@@ -118,40 +138,66 @@ class MetricsDocument:
         """A time series. ``decimals`` (0 to 9) is how many places after the point its samples may have.
 
         Raises :class:`InvalidName` and :class:`InvalidValue`."""
-        return TimeSeries(self._pen, self._tracker, metric, entity, decimals)
+
+        def elsewhere(period: str) -> TimeSeries | None:
+            route = self._route(period)
+            return None if route is None else series_in(*route)
+
+        def series_in(pen: Pen, tracker: Tracker) -> TimeSeries:
+            return TimeSeries(pen, tracker, metric, entity, decimals, history=self._history, elsewhere=elsewhere)
+
+        return series_in(self._pen, self._tracker)
 
     def all_samples(self, metric: str, from_ms: int = 0, to_ms: int = INT_MAX) -> dict[str, list[Sample]]:
         """The samples of every entity that has some of ``metric``, in one pass; see :meth:`TimeSeries.samples`."""
-        found, _ = find_tracks(self._roots.keys(SAMPLES))
-        chosen = {series: tracks for series, tracks in found.items() if series[0] == nfc(metric)}
-        chunks = read_tracks(self._roots, chosen).chunks
-        read = {entity: list(union(chunks[metric, entity], from_ms, to_ms)) for metric, entity in sorted(chosen)}
-        return {entity: samples for entity, samples in read.items() if samples}
+        read = {one: self._history.samples(one, from_ms, to_ms) for one in self._series_of(metric)}
+        return {entity: samples for (_, entity), samples in read.items() if samples}
+
+    def all_points(self, metric: str, from_ms: int = 0, to_ms: int = INT_MAX) -> dict[str, list[Sample]]:
+        """The same, with what is left of folded periods; see :meth:`TimeSeries.points`."""
+        read = {one: self._history.points(one, from_ms, to_ms) for one in self._series_of(metric)}
+        return {entity: points for (_, entity), points in read.items() if points}
+
+    def all_amounts(self, metric: str, from_ms: int = 0, to_ms: int = INT_MAX) -> dict[str, int | Decimal]:
+        """The exact sum of the samples of every entity that has some; see :meth:`TimeSeries.amount`.
+
+        Raises :class:`InvalidValue` where the stretch cuts through a bucket of a fold whose samples are gone."""
+        read = {one: self._history.amount(one, from_ms, to_ms) for one in self._series_of(metric)}
+        return {entity: amount for (_, entity), amount in read.items() if amount is not None}
 
     def all_series(self) -> list[Series]:
-        """The (metric, entity) of every series that has samples here, sorted."""
-        return sorted(find_tracks(self._roots.keys(SAMPLES))[0])
+        """The (metric, entity) of every series that has samples, folded or not, sorted."""
+        return self._history.all_series()
 
     def rollup(self, metric: str, entity: str, *, width_s: int) -> Rollup:
         """A series in buckets of ``width_s`` seconds. Take widths of which each is a multiple of the one before, such
         as 60, 3600, 86400. Raises :class:`InvalidName` and :class:`InvalidValue`."""
-        return Rollup(self._pen, self._rolled, metric, entity, width_s)
+        return Rollup(self._pen, self._history, self._rolled, metric, entity, width_s)
 
     def histogram(self, metric: str, entity: str) -> Distribution:
         """How values are distributed, such as response times. Raises :class:`InvalidName`."""
-        return Distribution(self._pen, metric, entity)
+        return Distribution(self._pen, self._history, metric, entity)
 
     def distinct(self, metric: str, entity: str) -> Distinct:
         """How many different texts there were, such as visitors. Raises :class:`InvalidName`."""
-        return Distinct(self._pen, metric, entity)
+        return Distinct(self._pen, self._history, metric, entity)
 
-    def fold(self, closed: RootsView, period: str, *, width_s: int) -> int:
-        """Fold the ``closed`` metrics document of ``period`` into this coarser one; see :func:`retention.fold`."""
-        return retention.fold(closed, period, self._roots, width_s)
+    @property
+    def folded(self) -> list[str]:
+        """The periods of which reads take the fold, sorted."""
+        return self._history.folded
 
-    def rejections(self) -> dict[tuple[str, str], str]:
-        """Entries, as (root, key), that came after this period was folded, and why no total holds them."""
-        return retention.rejections(self._roots)
+    def rejections(self) -> list[Rejection]:
+        """What came into a period after it was closed and is in no total, as the relay has answered it, sorted.
+
+        Of all documents that are open. Whoever wrote it may write it again into a period that is open, as something of
+        that period."""
+        return sorted(found for view in self._history.documents for found in retention.rejections(view))
+
+    def late_samples(self, rejection: Rejection) -> list[Sample]:
+        """The samples that a rejection is about; none where it is about something else, or they are gone."""
+        found = (retention.late_samples(view, rejection) for view in self._history.documents)
+        return next(filter(None, found), [])
 
     def counter(self, metric: str, entity: str) -> int:
         """How often something happened, for all writers together; 0 where nothing did. A full read."""
@@ -159,27 +205,28 @@ class MetricsDocument:
 
     def counters(self) -> dict[Series, int]:
         """The total of every (metric, entity)."""
-        return dict(read_counters(self._roots.entries(COUNTERS)).totals)
+        return self._history.counters()
 
     def faults(self) -> list[Fault]:
-        """Everything that was skipped as unreadable, that a clock far ahead has stamped, or that does not add up.
+        """Everything that was skipped as unreadable, that a clock far ahead has stamped, or that does not add up, of
+        all documents that are open; see :func:`alarms.faults_of`.
 
-        Decodes the whole document."""
-        gauges, now_ms = self._read_gauges(), self._pen.now_ms()
-        ahead = [
-            Fault(GAUGES, key, "is stamped by a clock that runs more than 60 s ahead")
-            for key, written in gauges.stamps.items()
-            if is_ahead(written, now_ms)
-        ]
-        sketches = [*read_histograms(self._roots)[1], *read_registers(self._roots)[1]]
-        counters = read_counters(self._roots.entries(COUNTERS))
-        # The classic double count: a total that several observers state is counted up by somebody else.
-        mixed = [
-            Fault(COUNTERS, spelled(series), "is counted, and stated as a gauge, too")
-            for series in counters.totals.keys() & gauges.latest.keys()
-        ]
-        samples = [*mixed, *sample_faults(self._roots, now_ms), *rollup_faults(self._roots)]
-        return sorted({*meta_faults(self._roots), *gauges.faults, *counters.faults, *ahead, *sketches, *samples})
+        Decodes them as a whole. Slots that two processes have written are found in the edit's own document alone."""
+        now_ms, documents = self._pen.now_ms(), self._history.by_period
+        found = {fault for period, view in documents.items() for fault in faults_of(view, period, now_ms)}
+        return sorted({*found, *fork_faults(self._forks), *self._history.decreases()})
+
+    def _series_of(self, metric: str) -> list[Series]:
+        return [series for series in self._history.all_series() if series[0] == nfc(metric)]
+
+    def _route(self, period: str) -> tuple[Pen, Tracker] | None:
+        """What samples of another period are written with; None where its document is not open."""
+        if period not in self._others:
+            return None
+        if period not in self._routes:
+            pen = self._pen.into(self._others[period], period)
+            self._routes[period] = pen, Tracker(pen)
+        return self._routes[period]
 
     def _read_gauges(self) -> GaugeFold:
         fold = read_gauges(self._roots.entries(GAUGES))

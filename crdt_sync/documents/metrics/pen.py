@@ -31,9 +31,13 @@ class Pen:
         self.clock = clock
         self.now_ms = now_ms
         self.generation = generation
-        self._period = period
+        self.period = period
         self._stamp: int | None = None
         self._is_writable = False
+
+    def into(self, roots: Roots, period: str) -> Pen:
+        """The same pen over the document of another period."""
+        return Pen(roots, wid=self.wid, clock=self.clock, now_ms=self.now_ms, generation=self.generation, period=period)
 
     def check_writable(self) -> None:
         """Raise :class:`SchemaTooNew` or :class:`PeriodClosed` when nothing must be written here (any more)."""
@@ -44,15 +48,20 @@ class Pen:
     def check_time(self, at_ms: object) -> int:
         """Return a time at which something can have been measured, in Unix milliseconds.
 
-        Raises :class:`InvalidValue` when it is no int, before 1970, over 60 s in the future, or of another period."""
+        Raises :class:`InvalidValue` when it is no int, before 1970, or over 60 s in the future."""
         if type(at_ms) is not int or not 0 <= at_ms <= INT_MAX:
             raise InvalidValue(f"{at_ms!r} is no time: whole Unix milliseconds are")
         now_ms = self.now_ms()
         if at_ms > now_ms + AHEAD_MS_MAX:
             raise InvalidValue(f"{at_ms} ms lies in the future: it is {now_ms} ms now")
-        if self._period is not None and self._period != (own := _period_like(self._period, at_ms)):
-            raise InvalidValue(f"{at_ms} ms belongs to the period {own}, this document holds {self._period}")
         return at_ms
+
+    def period_at(self, at_ms: object) -> str | None:
+        """The period of a time, of the same kind as this document's; None where the document's is not known.
+
+        Raises :class:`InvalidValue` as :meth:`check_time` does."""
+        checked = self.check_time(at_ms)
+        return None if self.period is None else _period_like(self.period, checked)
 
     def put(self, root: str, key: str, value: Value) -> None:
         self.roots.put(root, key, value)

@@ -69,12 +69,12 @@ class PostEngagement:
 
     def figures(self, post: str, before_ms: int = INT_MAX) -> PostFigures:
         """The post as it was last seen before ``before_ms``."""
-        read = (self._metrics.series(f"post.{name}", post).samples(0, before_ms) for name in FIELDS)
+        read = (self._metrics.series(f"post.{name}", post).points(0, before_ms) for name in FIELDS)
         return PostFigures(*(latest_before(samples, before_ms) for samples in read))
 
     def all_figures(self, before_ms: int = INT_MAX) -> dict[str, PostFigures]:
         """Every post as it was last seen before ``before_ms``, in one pass."""
-        tables = [self._metrics.all_samples(f"post.{name}", 0, before_ms) for name in FIELDS]
+        tables = [self._metrics.all_points(f"post.{name}", 0, before_ms) for name in FIELDS]
         posts = sorted({post for table in tables for post in table})
         return {
             post: PostFigures(*(latest_before(table.get(post, []), before_ms) for table in tables)) for post in posts

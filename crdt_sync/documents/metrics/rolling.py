@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from crdt_sync.documents.keys import nfc
 from crdt_sync.documents.metrics import rollups
-from crdt_sync.documents.metrics.chunks import CLEARED, Columns
+from crdt_sync.documents.metrics.chunks import CLEARED
 from crdt_sync.documents.metrics.gauges import Series
+from crdt_sync.documents.metrics.history import History
 from crdt_sync.documents.metrics.pen import Pen
-from crdt_sync.documents.metrics.rollups import Bucket, Rows, Total
-from crdt_sync.documents.metrics.tracks import (
-    bytes_at,
-    find_tracks,
-    read_series,
-    read_tracks,
-    series_prefix,
-    spelled,
-    tracks_of,
-)
+from crdt_sync.documents.metrics.rollups import Bucket
+from crdt_sync.documents.metrics.totals import series_rows
+from crdt_sync.documents.metrics.tracks import bytes_at, find_tracks, read_tracks, series_prefix, spelled, tracks_of
 from crdt_sync.documents.roots import RootsView
 from crdt_sync.documents.schema import INT_MAX, ROLLUPS, SAMPLES, Fault
 from crdt_sync.errors import InvalidValue
@@ -27,9 +19,10 @@ from crdt_sync.errors import InvalidValue
 class Rollup:
     """One series in buckets of one width, from :meth:`MetricsDocument.rollup`."""
 
-    def __init__(self, pen: Pen, staged: set[Series], metric: str, entity: str, width_s: int) -> None:
+    def __init__(self, pen: Pen, history: History, staged: set[Series], metric: str, entity: str, width_s: int) -> None:
         series_prefix((metric, entity))
         self._pen = pen
+        self._history = history
         self._staged = staged
         self._series = nfc(metric), nfc(entity)
         self._width_s = rollups.check_width(width_s)
@@ -59,11 +52,11 @@ class Rollup:
         return len(fresh)
 
     def buckets(self, from_ms: int = 0, to_ms: int = INT_MAX) -> list[Bucket]:
-        """The buckets that begin from ``from_ms`` to before ``to_ms``, rolled up or not; writers add up.
+        """The buckets that begin from ``from_ms`` to before ``to_ms``, over all periods that are open or folded.
 
-        Raises :class:`InvalidValue` when samples were let go that were rolled up into other widths only."""
-        totals = series_totals(self._pen.roots, self._series, self._width_s)
-        return rollups.buckets(totals, self._width_s, from_ms, to_ms)
+        Each time counts once, whoever sampled it, until somebody rolls the series up; then writers add up. Raises
+        :class:`InvalidValue` when samples were let go that were rolled up or folded into other widths only."""
+        return rollups.buckets(self._history.totals(self._series, self._width_s), self._width_s, from_ms, to_ms)
 
     def discard(self) -> int:
         """Let go of the samples that rows of every width cover, and return how many chunks that were.
@@ -84,31 +77,6 @@ class Rollup:
         for key in gone:
             self._pen.put(SAMPLES, key, CLEARED)
         return len(gone)
-
-
-def series_rows(view: RootsView, series: Series) -> Mapping[str, Rows]:
-    """The rows of one series by writer."""
-    return rollups.read_rows(view.entries(ROLLUPS)).rows.get(series, {})
-
-
-def series_totals(
-    view: RootsView,
-    series: Series,
-    width_s: int,
-    *,
-    chunks: Mapping[str, Mapping[int, Columns | None]] | None = None,
-    rows: Mapping[str, Rows] | None = None,
-) -> dict[int, Total]:
-    """The totals of all writers by bucket; chunks and rows may be handed in by those that have read them already."""
-    by_writer = read_series(view, series) if chunks is None else chunks
-    rows = series_rows(view, series) if rows is None else rows
-    tracks = tracks_of(view, series) if rows else {}
-    totals: dict[int, Total] = {}
-    for writer in sorted(by_writer.keys() | rows.keys()):
-        sound = rollups.sound_rows(rows.get(writer, {}), tracks.get(writer, {}))
-        for number, total in rollups.totals_of(by_writer.get(writer, {}), sound, width_s).items():
-            totals[number] = rollups.join_totals(totals.get(number), total)
-    return totals
 
 
 def rollup_faults(view: RootsView) -> list[Fault]:

@@ -23,7 +23,8 @@ from crdt_sync.documents.roots import Value
 from crdt_sync.documents.schema import INT_MAX, ROLLUPS, Fault, whole
 from crdt_sync.errors import InvalidValue
 
-_KEY_PARTS, _PLACES = 5, 7
+_KEY_PARTS, _PLACES, _FIRST_PLACES = 5, 7, 2
+_PLACES_MAX = _PLACES + 1 + _FIRST_PLACES
 _DIGITS_MAX = 40
 _NO_KEY = "is no key of the form {metric}/{entity}/{bucket}/{writer}/{roller}"
 
@@ -56,6 +57,8 @@ class Row:
 
     upto: int
     total: Total
+    first: tuple[int, int] | None = None
+    """Time and scaled value of the first sample, where it is known: in a fold, of the first bucket of a series."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,18 +117,19 @@ def bucket_part(width_s: int, number: int) -> str:
 
 
 def row_value(row: Row) -> list[Value]:
-    """``[upto, count, sum, low, high, last time, last]``, and the decimals where there are any."""
+    """``[upto, count, sum, low, high, last time, last]``, the decimals where there are any, and with or without any
+    the decimals, the first time and the first value where those are known."""
     total = row.total
     places = row.upto, total.count, total.sum, total.low, total.high, total.last_ms, total.last
-    values: list[Value] = [number if abs(number) <= INT_MAX else str(number) for number in places]
-    return [*values, total.decimals] if total.decimals else values
+    decimals = [total.decimals] if total.decimals or row.first else []
+    return [number if abs(number) <= INT_MAX else str(number) for number in (*places, *decimals, *(row.first or ()))]
 
 
 def read_rows(entries: Mapping[str, Value]) -> RowFold:
     """The ``r`` root in one pass: for each bucket and writer the row with the greatest ``upto``."""
     fold = RowFold()
     for key, value in entries.items():
-        parsed, row = _parse_key(key), _read_row(value)
+        parsed, row = parse_row_key(key), _read_row(value)
         if parsed is None:
             fold.faults.append(Fault(ROLLUPS, key, _NO_KEY))
         elif row is None:
@@ -234,10 +238,12 @@ def _base_width(rows: Rows, width_s: int) -> int:
 
 def _row_order(row: Row) -> tuple[int, ...]:
     total = row.total
-    return row.upto, total.count, total.sum, total.low, total.high, total.last_ms, total.last, total.decimals
+    first = row.first or (0, 0)
+    return row.upto, total.count, total.sum, total.low, total.high, total.last_ms, total.last, total.decimals, *first
 
 
-def _parse_key(key: str) -> tuple[Series, int, int, str] | None:
+def parse_row_key(key: str) -> tuple[Series, int, int, str] | None:
+    """Series, width in seconds, number of the bucket and writer; None when it is no key of a row."""
     parts = key.split("/")
     if len(parts) != _KEY_PARTS:
         return None
@@ -254,15 +260,22 @@ def _parse_key(key: str) -> tuple[Series, int, int, str] | None:
 def _read_row(value: Value) -> Row | None:
     if not isinstance(value, list) or len(value) < _PLACES:
         return None
-    numbers = [_number(place) for place in value[: _PLACES + 1]]
+    numbers = [_number(place) for place in value[:_PLACES_MAX]]
     places = [number for number in numbers if number is not None]
     if len(places) != len(numbers):
         return None
     upto, count, total, low, high, last_ms, last, *more = places
-    decimals = more[0] if more else 0
+    decimals, *first = more or [0]
     if upto < 1 or count < 1 or not low <= last <= high or not low * count <= total <= high * count or decimals < 0:
         return None
-    return Row(upto, Total(count, total, low, high, last_ms, last, decimals)) if decimals <= DECIMALS_MAX else None
+    if decimals > DECIMALS_MAX or (first and not low <= first[-1] <= high):
+        return None
+    known = (first[0], first[1]) if len(first) == _FIRST_PLACES else None
+    return Row(upto, Total(count, total, low, high, last_ms, last, decimals), known)
+
+
+def _spell(number: int) -> Value:
+    return number if abs(number) <= INT_MAX else str(number)
 
 
 def _number(value: Value) -> int | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
+from typing import TypeAlias
 
 from crdt_sync.documents.keys import nfc
 from crdt_sync.documents.metrics.chunks import (
@@ -18,13 +19,13 @@ from crdt_sync.documents.metrics.chunks import (
     read_outline,
 )
 from crdt_sync.documents.metrics.gauges import Series
+from crdt_sync.documents.metrics.history import History
 from crdt_sync.documents.metrics.pen import Pen
 from crdt_sync.documents.metrics.tracks import (
     Sample,
     bytes_at,
     chunk_key,
     find_tracks,
-    read_series,
     read_tracks,
     series_prefix,
     union,
@@ -32,6 +33,9 @@ from crdt_sync.documents.metrics.tracks import (
 )
 from crdt_sync.documents.schema import INT_MAX, SAMPLES
 from crdt_sync.errors import AlreadyExists, InvalidValue
+
+Unscaled: TypeAlias = tuple[int, float | Decimal]
+"""A sample as it is handed in: time and value."""
 
 NUMBER_MAX = 36**6
 """More chunks than one writer can fill; so many digits of a key are kept free for their numbers."""
@@ -76,11 +80,24 @@ class Tracker:
 class TimeSeries:
     """One series of a metrics document, from :meth:`MetricsDocument.series`."""
 
-    def __init__(self, pen: Pen, tracker: Tracker, metric: str, entity: str, decimals: int) -> None:
+    def __init__(
+        self,
+        pen: Pen,
+        tracker: Tracker,
+        metric: str,
+        entity: str,
+        decimals: int,
+        *,
+        history: History,
+        elsewhere: Callable[[str], TimeSeries | None],
+    ) -> None:
+        """``elsewhere`` gives the same series in the document of another period, if it is open."""
         if type(decimals) is not int or not 0 <= decimals <= DECIMALS_MAX:
             raise InvalidValue(f"decimals must be a whole number from 0 to {DECIMALS_MAX}, got {decimals!r}")
         self._pen = pen
         self._tracker = tracker
+        self._history = history
+        self._elsewhere = elsewhere
         self._series = nfc(metric), nfc(entity)
         self._decimals = decimals
         # Refuses a bad or too long name before anything is written.
@@ -94,6 +111,9 @@ class TimeSeries:
     def extend(self, samples: Iterable[tuple[int, float | Decimal]]) -> int:
         """Add samples, in any order, and return how many were new. Adding them again changes nothing.
 
+        Samples of another period than the edit's go into that period's document. When it is not open, they are
+        refused (:class:`InvalidValue`, naming the period).
+
         A sample that differs from one already there replaces it, also one of another writer. Raises
         :class:`InvalidValue` for a time in the future, NaN, infinities or more decimals than the series has,
         :class:`AlreadyExists` for another value at a time that this writer has already left behind in a full chunk
@@ -101,13 +121,44 @@ class TimeSeries:
         return extend_together([(self, samples)])
 
     def samples(self, from_ms: int = 0, to_ms: int = INT_MAX) -> list[Sample]:
-        """What all writers together know from ``from_ms`` to before ``to_ms``, in time. Reads the series' chunks."""
-        return list(union(read_series(self._pen.roots, self._series), from_ms, to_ms))
+        """What all writers together know from ``from_ms`` to before ``to_ms``, in time, in all periods that are open.
+
+        Of a period that is folded and whose own document is gone, only :meth:`points` and buckets are left."""
+        return self._history.samples(self._series, from_ms, to_ms)
+
+    def points(self, from_ms: int = 0, to_ms: int = INT_MAX) -> list[Sample]:
+        """The samples, and of periods of which only the fold is left, the last sample of each of its buckets, and the
+        first of all: enough for totals that grow. Their ``wid`` is the period."""
+        return self._history.points(self._series, from_ms, to_ms)
+
+    def amount(self, from_ms: int = 0, to_ms: int = INT_MAX) -> int | Decimal | None:
+        """The exact sum of the samples, folded or not; None without any.
+
+        Raises :class:`InvalidValue` where the stretch cuts through a bucket of a fold whose samples are gone."""
+        return self._history.amount(self._series, from_ms, to_ms)
 
     def latest(self, before_ms: int = INT_MAX) -> Sample | None:
-        """The last sample before ``before_ms``, or None."""
-        found = self.samples(0, before_ms)
+        """The last sample before ``before_ms``, or None; see :meth:`points`."""
+        found = self.points(0, before_ms)
         return found[-1] if found else None
+
+    def by_period(self, samples: Iterable[tuple[int, float | Decimal]]) -> list[tuple[TimeSeries, list[Unscaled]]]:
+        """The samples with the series of the document that each belongs to.
+
+        Raises :class:`InvalidValue` for a time that is none, and for one of a period that is not open."""
+        parts: dict[str | None, list[Unscaled]] = {}
+        for at_ms, value in samples:
+            parts.setdefault(self._pen.period_at(at_ms), []).append((at_ms, value))
+        found = []
+        for period, part in parts.items():
+            series = self if period == self._pen.period or period is None else self._elsewhere(period)
+            if series is None:
+                raise InvalidValue(
+                    f"{part[0][0]} ms belongs to the period {period}, whose metrics are not open in this edit"
+                    f" of {self._pen.period}"
+                )
+            found.append((series, part))
+        return found
 
     def news(self, samples: Iterable[tuple[int, float | Decimal]]) -> tuple[dict[int, int], list[int]]:
         """First half of :meth:`extend`, which may refuse: what has to be written, and the stamps to be later than."""
@@ -194,7 +245,8 @@ class TimeSeries:
 
 def extend_together(parts: Iterable[tuple[TimeSeries, Iterable[tuple[int, float | Decimal]]]]) -> int:
     """Extend several different series, all or, when one of them refuses, none; return how many samples were new."""
-    news = [(series, *series.news(samples)) for series, samples in parts]
+    split = [part for series, samples in parts for part in series.by_period(samples)]
+    news = [(series, *series.news(samples)) for series, samples in split]
     return sum(series.write_news(wanted, stamps) for series, wanted, stamps in news)
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple, TypeAlias
 
-from crdt_sync.documents.clock import is_ahead
 from crdt_sync.documents.keys import KEY_BYTES_MAX, check_name, comp, join, parse_base36, to_base36, uncomp
 from crdt_sync.documents.metrics.chunks import CLEARED, Columns, decode_chunk
 from crdt_sync.documents.metrics.gauges import Series
@@ -20,6 +19,12 @@ Tracks: TypeAlias = Mapping[str, Mapping[int, str]]
 
 Chunks: TypeAlias = Mapping[int, Columns | None]
 """One writer's chunks by number; None where one was cleared after it had been rolled up."""
+
+Part: TypeAlias = tuple[Mapping[str, Chunks], int, int]
+"""Tracks of one document, and from when to before when their samples count."""
+
+Scaled: TypeAlias = tuple[int, int, int, str]
+"""A sample as it is stored: time, scaled value, decimals and the writer as keys hold its name."""
 
 _PARTS = 4
 _FAULT = f"is no key of the form {{metric}}/{{entity}}/{{writer}}/{{number}} within {KEY_BYTES_MAX} bytes"
@@ -112,42 +117,45 @@ def read_series(view: RootsView, series: Series) -> dict[str, dict[int, Columns 
     return read_tracks(view, {series: tracks}).chunks[series]
 
 
-def sample_faults(view: RootsView, now_ms: int) -> list[Fault]:
-    """Everything in the ``s`` root that was skipped, and chunks that a clock far ahead has stamped."""
-    found, faults = find_tracks(view.keys(SAMPLES))
-    fold = read_tracks(view, found)
-    ahead = [
-        Fault(SAMPLES, found[series][writer][number], "is stamped by a clock that runs more than 60 s ahead")
-        for series, tracks in fold.chunks.items()
-        for writer, chunks in tracks.items()
-        for number, chunk in chunks.items()
-        if chunk is not None and is_ahead(chunk.outline.stamp, now_ms)
-    ]
-    return [*faults, *fold.faults, *ahead]
-
-
 def union(tracks: Mapping[str, Chunks], from_ms: int, to_ms: int) -> Iterator[Sample]:
-    """All samples from ``from_ms`` to before ``to_ms``, in time; see :func:`union_scaled`."""
-    for at_ms, scaled, decimals, writer in union_scaled(tracks, from_ms, to_ms):
+    """All samples from ``from_ms`` to before ``to_ms``, in time; see :func:`union_parts`."""
+    return samples_of([(tracks, from_ms, to_ms)])
+
+
+def samples_of(parts: Iterable[Part]) -> Iterator[Sample]:
+    """All samples of some parts, in time; see :func:`union_parts`."""
+    for at_ms, scaled, decimals, writer in union_parts(parts):
         yield Sample(at_ms, unscale(scaled, decimals), uncomp(writer) or writer)
 
 
-def union_scaled(tracks: Mapping[str, Chunks], from_ms: int, to_ms: int) -> Iterator[tuple[int, int, int, str]]:
+def union_scaled(tracks: Mapping[str, Chunks], from_ms: int, to_ms: int) -> Iterator[Scaled]:
+    """The samples of one document from ``from_ms`` to before ``to_ms``; see :func:`union_parts`."""
+    return union_parts([(tracks, from_ms, to_ms)])
+
+
+def union_parts(parts: Iterable[Part]) -> Iterator[Scaled]:
     """Time, scaled value, decimals and writer of each sample; of several at one time the one that was written last.
 
     Of equal stamps the greater writer's name counts, in its encoded spelling, which sorts alike in every language."""
     best: dict[int, tuple[int, str, int, int, int]] = {}
-    for writer, chunks in tracks.items():
-        for number, chunk in chunks.items():
-            if chunk is None or chunk.outline.last_ms < from_ms or chunk.outline.first_ms >= to_ms:
-                continue
-            for at_ms, scaled, stamp in chunk.samples():
-                if from_ms <= at_ms < to_ms:
-                    candidate = stamp, writer, number, scaled, chunk.outline.decimals
-                    best[at_ms] = max(candidate, best.get(at_ms, candidate))
+    for tracks, from_ms, to_ms in parts:
+        for writer, chunks in tracks.items():
+            for number, chunk in chunks.items():
+                if chunk is None or chunk.outline.last_ms < from_ms or chunk.outline.first_ms >= to_ms:
+                    continue
+                for at_ms, scaled, stamp in chunk.samples():
+                    if from_ms <= at_ms < to_ms:
+                        candidate = stamp, writer, number, scaled, chunk.outline.decimals
+                        best[at_ms] = max(candidate, best.get(at_ms, candidate))
     for at_ms in sorted(best):
         _, writer, _, scaled, decimals = best[at_ms]
         yield at_ms, scaled, decimals, writer
+
+
+def first_sample(tracks: Mapping[str, Chunks], from_ms: int, to_ms: int) -> tuple[int, int, int] | None:
+    """Time, scaled value and decimals of the first sample from ``from_ms`` to before ``to_ms``."""
+    found = next(union_scaled(tracks, from_ms, to_ms), None)
+    return None if found is None else found[:3]
 
 
 def unscale(scaled: int, decimals: int) -> int | Decimal:

@@ -8,7 +8,7 @@ import pytest
 
 from crdt_sync.documents.metrics.chunks import Stored, decode_chunk, encode_chunk
 from crdt_sync.documents.metrics.metrics_document import MetricsDocument
-from crdt_sync.documents.metrics.retention import TOO_LATE, reject_late
+from crdt_sync.documents.metrics.retention import close
 from crdt_sync.documents.metrics.sketches import Histogram, Registers
 from crdt_sync.documents.names import period_of
 from crdt_sync.documents.roots import Value
@@ -158,7 +158,7 @@ def test_samples_of_another_period_are_refused_where_the_period_is_known() -> No
     replica = Replica()
     for period in (period_of(START_MS), "2026-11-21"):
         metrics = MetricsDocument(roots, wid="w", clock=replica.clock, now_ms=lambda: NOW_MS, period=period)
-        with pytest.raises(InvalidValue, match="belongs to the period"):
+        with pytest.raises(InvalidValue, match="are not open in this edit"):
             metrics.series("m", "e").add(START_MS - 40 * 24 * HOUR_MS, 1)
     assert list(roots.keys("s")) == []
 
@@ -286,57 +286,6 @@ def test_what_a_foreign_page_wrote_wrong_is_skipped_and_reported() -> None:
         faults = {(fault.root, fault.key) for fault in metrics.faults()}
         with pytest.raises(InvalidValue, match="overwritten"):
             metrics.distinct("m", "e").record("x")
-    replica.metrics.put("meta", "closed", 1)
-    with Replica("f").edit() as docs:
-        assert docs.metrics.fold(replica.metrics, "2026-11-20", width_s=3600) > 0
+    assert close(replica.metrics, "2026-11", DocRoots(), width_s=3600, closed=1) > 0
     reported = {(root, key) for root, key, _ in garbage} - {("r", "mentions/AAPL/2s0.5/w/x")}
     assert faults == reported | {("r", "mentions/AAPL/2s0.5/w/*")}
-
-
-def test_the_fold_of_a_closed_period_takes_each_time_once_and_the_same_for_all_who_fold() -> None:
-    one, two = Replica("w1"), Replica("w2")
-    for replica in (one, two):
-        add(replica, minutes(90))
-        with replica.edit() as docs:
-            docs.metrics.count("sales", "till", by=3)
-            docs.metrics.set_gauge("price", "shirt", 12.5)
-            docs.metrics.histogram("load", "x").record(2)
-            docs.metrics.distinct("visitors", "x").record(replica.rid)
-    one.pull(two)
-    coarse = [Replica("f1"), Replica("f2")]
-    with coarse[0].edit() as docs, pytest.raises(InvalidValue, match="not closed"):
-        docs.metrics.fold(one.metrics, "2026-11-20", width_s=3600)
-    one.metrics.put("meta", "closed", 1)
-    for replica in coarse:
-        with replica.edit() as docs:
-            assert docs.metrics.fold(one.metrics, "2026-11-20", width_s=3600) == 4 + 2
-    assert coarse[0].metrics.entries("r") == coarse[1].metrics.entries("r")
-    coarse[0].pull(coarse[1])
-    with coarse[0].edit() as docs:
-        assert docs.metrics.fold(one.metrics, "2026-11-20", width_s=3600) == 0
-        buckets = docs.metrics.rollup("mentions", "AAPL", width_s=3600).buckets()
-        assert [(one.count, one.sum) for one in buckets] == [(60, sum(range(60))), (30, sum(range(60, 90)))]
-        assert docs.metrics.counter("sales", "till") == 6
-        assert docs.metrics.gauge("price", "shirt") == 12.5
-        assert docs.metrics.histogram("load", "x").read().count == 2
-        assert docs.metrics.distinct("visitors", "x").read().estimate() == 2
-        assert docs.metrics.faults() == []
-
-
-def test_samples_that_come_after_the_fold_are_answered() -> None:
-    replica, late = Replica("w"), Replica("late")
-    add(replica, minutes(10))
-    with pytest.raises(InvalidValue, match="not closed"):
-        reject_late(replica.metrics, [("s", "mentions/AAPL/w/1")])
-    replica.metrics.put("meta", "closed", 1)
-    add(late, minutes(5))
-    replica.pull(late)
-    with pytest.raises(InvalidValue, match="no entry"):
-        reject_late(replica.metrics, [("s", "mentions/AAPL/late/1"), ("s", "mentions/AAPL/late/2")])
-    assert reject_late(replica.metrics, [("s", "mentions/AAPL/late/1")]) == 1
-    assert reject_late(replica.metrics, [("s", "mentions/AAPL/late/1")]) == 0
-    late.pull(replica)
-    with late.edit() as docs:
-        assert docs.metrics.rejections() == {("s", "mentions/AAPL/late/1"): TOO_LATE}
-        with pytest.raises(PeriodClosed):
-            docs.metrics.series("mentions", "AAPL").extend(minutes(20))
