@@ -6,13 +6,12 @@ movement said at first under its id into the root ``orig``. Readers take that in
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from crdt_sync.documents.keys import is_movement_id
 from crdt_sync.documents.roots import RootsView, Value
 from crdt_sync.documents.schema import MOVEMENTS, Fault
-from crdt_sync.values import ClientId
 
 ORIGINALS: Final = "orig"
 """``{movement id}`` -> the movement's row as it was first written. Only the relay writes here."""
@@ -20,38 +19,22 @@ ORIGINALS: Final = "orig"
 CHANGED: Final = "was changed after it was written; the first content counts"
 
 
-class FirstWritten:
-    """One document whose movements read as they were first written; other roots as they are."""
+def entry_of(document: RootsView, mid: str) -> Value | None:
+    """One movement as it was first written, or None where there is none."""
+    original = document.get(ORIGINALS, mid)
+    return document.get(MOVEMENTS, mid) if original is None else original
 
-    def __init__(self, under: RootsView) -> None:
-        self._under = under
 
-    @property
-    def client_id(self) -> ClientId:
-        return self._under.client_id
+def entries_of(document: RootsView) -> Mapping[str, Value]:
+    """All movements as they were first written, also those that somebody has deleted since. A full read."""
+    entries, originals = document.entries(MOVEMENTS), document.entries(ORIGINALS)
+    return {**entries, **originals} if originals else entries
 
-    @property
-    def version(self) -> Hashable:
-        return self._under.version
 
-    def get(self, root: str, key: str) -> Value | None:
-        """As of any document; a movement that was changed, or deleted, says what it said at first."""
-        if root != MOVEMENTS:
-            return self._under.get(root, key)
-        original = self._under.get(ORIGINALS, key)
-        return self._under.get(root, key) if original is None else original
-
-    def entries(self, root: str) -> Mapping[str, Value]:
-        """As of any document; see :meth:`get`."""
-        entries = self._under.entries(root)
-        originals = self._under.entries(ORIGINALS) if root == MOVEMENTS else {}
-        return {**entries, **_present(originals)} if originals else entries
-
-    def keys(self, root: str) -> Iterable[str]:
-        """As of any document; a deleted movement is still among them."""
-        keys = self._under.keys(root)
-        originals = self._under.entries(ORIGINALS) if root == MOVEMENTS else {}
-        return [*dict.fromkeys([*keys, *_present(originals)])] if originals else keys
+def keys_of(document: RootsView) -> Iterable[str]:
+    """The ids of all movements, also of those that somebody has deleted since."""
+    keys, originals = document.keys(MOVEMENTS), list(document.keys(ORIGINALS))
+    return {**dict.fromkeys(keys), **dict.fromkeys(originals)} if originals else keys
 
 
 def changed_movements(document: RootsView) -> list[str]:
@@ -62,7 +45,3 @@ def changed_movements(document: RootsView) -> list[str]:
 def change_faults(document: RootsView) -> list[Fault]:
     """The same, as faults."""
     return [Fault(MOVEMENTS, mid, CHANGED) for mid in changed_movements(document)]
-
-
-def _present(originals: Mapping[str, Value]) -> Mapping[str, Value]:
-    return {mid: row for mid, row in originals.items() if row is not None}
