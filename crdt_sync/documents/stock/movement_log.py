@@ -18,7 +18,7 @@ from crdt_sync.documents.stock.caps import cap_faults
 from crdt_sync.documents.stock.coverage import CLOSED, COVERS, HOME, coverage_faults
 from crdt_sync.documents.stock.folds import Folds, read_folds
 from crdt_sync.documents.stock.movements import Movement
-from crdt_sync.documents.stock.originals import entries_of, entry_of
+from crdt_sync.documents.stock.originals import change_faults, entries_of, entry_of
 from crdt_sync.documents.stock.stock_index import StockIndex
 from crdt_sync.documents.stock.warm_stock import WarmStock, counting, is_counting
 from crdt_sync.errors import InvalidName, PeriodClosed, PeriodsMissing
@@ -224,10 +224,11 @@ class MovementLog(ABC):
         return folds
 
     def _period_faults(self) -> list[Fault]:
-        """What is wrong with folds, and which documents hold more than they should."""
+        """What is wrong with folds, which documents hold more than they should, and which movements were changed."""
         faults = [*read_folds(self._catalog).faults]
         for period, document in self._documents.items():
             faults += [*coverage_faults(document), *cap_faults(period, document, self._limits)]
+            faults += change_faults(document)
         return faults
 
     def _skewed(self) -> list[Fault]:

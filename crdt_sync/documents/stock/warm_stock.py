@@ -8,7 +8,7 @@ from crdt_sync.documents.roots import Roots, RootsView, Value
 from crdt_sync.documents.schema import MOVEMENTS
 from crdt_sync.documents.stock.coverage import homes, read_covers
 from crdt_sync.documents.stock.folds import NO_FOLDS, Folds, read_folds, read_notes, usable
-from crdt_sync.documents.stock.originals import ORIGINALS, entries_of, entry_of
+from crdt_sync.documents.stock.originals import ORIGINALS, entries_of, entry_of, keys_of
 from crdt_sync.documents.stock.stock_index import StockIndex
 
 
@@ -116,7 +116,7 @@ def _entry(document: RootsView, mid: str) -> Value:
 
 
 def _counting_keys(folds: Folds, period: str, document: RootsView) -> set[str]:
-    keys = set(document.keys(MOVEMENTS))
+    keys = set(keys_of(document))
     ids = _counting_ids(folds, period, document, keys)
     return keys if ids is None else ids
 
