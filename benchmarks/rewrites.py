@@ -4,8 +4,8 @@ Prediction: under 4 µs for a movement; under 1 byte for each where one session 
 session, and some 200 bytes for a movement under another session's id. The fork index would find the same for 400 bytes
 a movement.
 
-Seen (2 cores, CPython 3.11): 3.2 µs and 0.02 bytes for a movement of one session, 610 bytes for a session, 180 bytes for
-a movement under another's id. The fork index takes 400 bytes for each movement, and as long.
+Seen (2 cores, CPython 3.11): 3.2 µs and 0.02 bytes for a movement of one session, 610 bytes for a session, 180 bytes
+for a movement under another's id. The fork index takes 400 bytes for each movement, and as long.
 """
 
 from __future__ import annotations

@@ -113,7 +113,8 @@ def _spans_of_sections(spans: Sequence[Span]) -> Sequence[Span]:
 def write_entries(client: ClientId, clock: Clock, root: str, entries: Mapping[str, Any]) -> bytes:
     """An update that sets keys of a root map which nobody has written, without a document; one element an entry.
 
-    Such an entry depends on nothing. Values are null, true, false, numbers, text, and lists of these."""
+    Such an entry depends on nothing. Values are null, true, false, numbers, text, bytes, and lists and objects of
+    these."""
     parts = [uint(1), uint(len(entries)), uint(client), uint(clock)]
     for key, value in entries.items():
         # An element of kind "any" that has no neighbours, so that its parent and its key are named.
@@ -133,5 +134,9 @@ def _any(value: Any) -> bytes:
             return b"\x77" + text(value)
         case list():
             return b"\x75" + uint(len(value)) + b"".join(map(_any, value))
+        case dict():
+            return b"\x76" + uint(len(value)) + b"".join(text(key) + _any(item) for key, item in value.items())
+        case bytes():
+            return b"\x74" + uint(len(value)) + value
         case _:
             raise TypeError(f"{type(value).__name__} is no value that the relay writes")

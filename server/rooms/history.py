@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from itertools import islice
+from typing import Any
 
 from crdt_sync.errors import ProtocolError, StoreCorrupted
 from crdt_sync.limits import Limits
 from crdt_sync.protocol.messages import Message, NewUpdate, StateReply
+from crdt_sync.updates.content import GONE
 from crdt_sync.updates.decode import decode_update
 from crdt_sync.updates.encode import join, write_update
 from crdt_sync.updates.gate import judge
 from crdt_sync.updates.ledger import Ledger
 from crdt_sync.updates.pieces import EMPTY_UPDATE, Piece, whole
-from crdt_sync.values import ClientId, Clock, StateVector
+from crdt_sync.updates.remembered import Remembered
+from crdt_sync.updates.reuse import Recall
+from crdt_sync.values import ClientId, Clock, Id, StateVector
 
 
 class History:
@@ -24,6 +28,7 @@ class History:
         self._snapshot = snapshot
         self._through = through
         self._snapshot_state: dict[ClientId, Clock] = dict(ledger.clocks)
+        self._snapshot_parts: dict[ClientId, Remembered] | None = None
         self._tail: deque[Piece] = deque()
         self.tail_bytes = 0
         self.ledger = ledger
@@ -92,9 +97,29 @@ class History:
             return self.answer({})
         return _as_messages(join(list(islice(self._tail, seq - self._through, None))))
 
+    def content(self, id_: Id, limits: Limits) -> Any:
+        """What one element holds, as :func:`~crdt_sync.updates.content.elements` gives it; ``GONE`` when it was
+        collected. The first question after a compaction reads the whole snapshot, 0.2 s for 100,000 entries."""
+        client, clock = id_
+        stored = limits.for_stored()
+        kept = Recall(self.ledger.remembered(client), stored).at(clock)
+        if kept is not GONE or not self._snapshot:
+            return kept
+        if self._snapshot_parts is None:
+            spans = whole(decode_update(self._snapshot, stored)).spans
+            self._snapshot_parts = {span.client: Remembered(self._snapshot, span) for span in spans}
+        part = self._snapshot_parts.get(client)
+        return GONE if part is None else Recall((part,), stored).at(clock)
+
+    def is_deleted(self, id_: Id) -> bool:
+        """Whether anybody has deleted this element, or written over it."""
+        ranges = self.ledger.deleted.get(id_[0])
+        return ranges is not None and not ranges.missing(id_[1], id_[1] + 1)
+
     def compact(self, snapshot: bytes, through: int) -> None:
         """Let ``snapshot`` stand for the updates up to ``through``."""
         self._snapshot = snapshot
+        self._snapshot_parts = None
         for _ in range(through - self._through):
             piece = self._tail.popleft()
             self.tail_bytes -= len(piece.raw)

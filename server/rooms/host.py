@@ -30,6 +30,9 @@ from server.telemetry.meters import Meters
 
 log = structlog.get_logger(__name__)
 
+CHANGED_NAMED_MAX = 20
+"""So many movements that one update has changed are named in the log; the document says all."""
+
 
 @dataclass(frozen=True, slots=True)
 class CompactionRule:
@@ -167,6 +170,15 @@ class Host:
             for envelope in batch:
                 if isinstance(envelope, Said) and envelope.update is not None:
                     meters.ack_seconds.observe(now_s - envelope.heard_at_s)
+        for changed in turn.changed:
+            meters.movements_changed.inc(len(changed.movements))
+            log.warning(
+                "movements changed after the fact",
+                room=str(self.room_id),
+                author=changed.author,
+                movements=list(changed.movements[:CHANGED_NAMED_MAX]),
+                count=len(changed.movements),
+            )
         meters.updates_known.inc(turn.known)
         meters.gaps_asked.inc(turn.gaps)
 

@@ -1,79 +1,114 @@
-"""What the relay itself writes into a catalog: the values that stand against each other, before anybody forgets them.
+"""What the relay itself writes, in the same turn as the update that calls for it, before anybody forgets.
 
-Plain pages keep nothing, and once a scribe has compacted the log, what lost a concurrent write is gone. So the relay
-notes it in the same turn, under a client id of its own that is fresh for every opened room. It needs no document for
-that: an entry under a key that nobody has written yet depends on nothing. Pure.
+Into a catalog: the values that stand against each other. Plain pages keep nothing, and once a scribe has compacted the
+log, what lost a concurrent write is gone. Into the movements of a period: what a movement said at first, when somebody
+has written its key again or deleted it. The relay does so under a client id of its own that is fresh for every opened
+room. It needs no document for that: an entry under a key that nobody has written yet depends on nothing. Pure.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right, insort
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple, Protocol
 
-from crdt_sync.documents.catalog.merges import canonical
-from crdt_sync.documents.catalog.siblings import EDITS, SIBLINGS_MAX, VAULT, value_of
-from crdt_sync.documents.names import CATALOG
+from crdt_sync.documents.catalog.siblings import EDITS, SIBLINGS_MAX, VAULT, readable, value_of
+from crdt_sync.documents.names import CatalogName, MovementsName, parse_document
 from crdt_sync.documents.roots import Value
-from crdt_sync.documents.schema import ATTRIBUTES, stamp
+from crdt_sync.documents.schema import ATTRIBUTES, MOVEMENTS, stamp
+from crdt_sync.documents.stock.originals import ORIGINALS
+from crdt_sync.errors import DocumentError
 from crdt_sync.limits import Limits
+from crdt_sync.updates.content import GONE
 from crdt_sync.updates.decode import DecodedUpdate, decode_update
 from crdt_sync.updates.encode import write_entries
 from crdt_sync.updates.forks import ForkIndex, Head
 from crdt_sync.updates.gate import Verdict, judge
 from crdt_sync.updates.ledger import Ledger
-from crdt_sync.values import ClientId
+from crdt_sync.updates.pieces import Span
+from crdt_sync.updates.reuse import is_same
+from crdt_sync.updates.rewrites import RewriteIndex
+from crdt_sync.values import ClientId, Clock, Id
+from server.rooms.history import History
 
 AUTHOR = "relay"
 """Stands beside what the relay has written, where a member's subject stands beside its updates."""
 
 PORTION_CHARS, PORTION_ENTRIES = 128 << 10, 500
 
+_TURNS_MAX: Final = 256
 
-class Keeper:
-    """Follows the attributes of one catalog. Feed it everything that the room keeps, in that order."""
+
+class Notes(NamedTuple):
+    """What the relay adds to an update, and why."""
+
+    updates: Sequence[bytes] = ()
+    changed: Sequence[str] = ()
+    """The movements that it changed after the fact."""
+
+
+NOTHING: Final = Notes()
+
+
+class Keeper(Protocol):
+    """Follows one document. Feed it everything that the room keeps, in that order, its own notes included."""
+
+    def note(
+        self, update: DecodedUpdate, verdict: Verdict, history: History, author: str, *, is_one_edit: bool
+    ) -> Notes:
+        """Take in what ``history`` holds already, and say what the relay must add to it. ``is_one_edit`` tells the
+        bytes of a transaction from a merged state."""
+        ...
+
+    def recall(self, update: DecodedUpdate, verdict: Verdict, author: str | None) -> None:
+        """Take in what was kept before this room was opened; nobody may know any more who brought it."""
+        ...
+
+
+class CatalogKeeper:
+    """Notes the values of attributes that stand against each other."""
 
     def __init__(self, client: ClientId) -> None:
         """``client`` must be an id that nobody has written under, and nobody else will."""
-        self._client = client
-        self._clock = 0
+        self._pen = _Pen(client)
         self._index = ForkIndex((ATTRIBUTES, VAULT, EDITS))
         self._edits: dict[ClientId, list[int]] = {}
+        self._authors = Authors()
 
-    @classmethod
-    def load(cls, client: ClientId, updates: Sequence[bytes], limits: Limits) -> Keeper:
-        """A keeper that knows the log; nothing of it is noted any more, for what lost may be collected already."""
-        keeper, ledger, stored = cls(client), Ledger(), limits.for_stored()
-        for raw in updates:
-            update = decode_update(raw, stored)
-            verdict = judge(update, ledger, stored)
-            if verdict.fresh is not None:
-                ledger.admit(verdict.fresh)
-                keeper._follow(update, verdict)
-        return keeper
+    def recall(self, update: DecodedUpdate, verdict: Verdict, author: str | None) -> None:
+        # Nothing of it is noted any more, for what lost may be collected already.
+        self._follow(update, verdict, author, is_one_edit=False)
 
-    def note(self, update: DecodedUpdate, verdict: Verdict) -> Sequence[bytes]:
-        """Take in what the room has kept; the updates that the relay must add to it, if values stand against each
-        other that nobody has noted."""
+    def note(
+        self, update: DecodedUpdate, verdict: Verdict, history: History, author: str, *, is_one_edit: bool
+    ) -> Notes:
         lacking: dict[str, Value] = {}
-        for key in sorted(self._follow(update, verdict)):
+        for key in sorted(self._follow(update, verdict, author, is_one_edit=is_one_edit)):
             for head in self._index.heads(ATTRIBUTES, key)[:SIBLINGS_MAX]:
                 entry = f"{key}|{head.dot}"
                 is_readable, value = value_of(head)
                 if is_readable and not self._index.heads(VAULT, entry):
-                    lacking[entry] = [value, *self._written(head)]
-        return [self._write(some) for some in _portions(lacking)]
+                    lacking[entry] = self._entry(value, head)
+        return Notes(self._pen.write(VAULT, lacking)) if lacking else NOTHING
 
-    def _write(self, entries: Mapping[str, Value]) -> bytes:
-        raw = write_entries(self._client, self._clock, VAULT, entries)
-        self._clock += len(entries)
-        return raw
+    def _entry(self, value: Value, head: Head) -> Value:
+        """``[value, device, stamp, person, base]``; what is unknown at its end is left out."""
+        has_base, base = (False, None) if head.base is None else readable(head.base_value())
+        entry: list[Value] = [value, *self._written(head), self._authors.of(head.client, head.clock)]
+        if has_base:
+            entry.append([base])
+        while len(entry) > 3 and entry[-1] is None:
+            entry.pop()
+        return entry
 
-    def _follow(self, update: DecodedUpdate, verdict: Verdict) -> set[str]:
+    def _follow(self, update: DecodedUpdate, verdict: Verdict, author: str | None, *, is_one_edit: bool) -> set[str]:
         for section in update.sections:
             for struct in section.structs:
                 if struct.parent == EDITS and struct.key is not None:
                     self._sign(struct.key)
-        fed = self._index.feed(update, verdict)
+        if verdict.fresh is not None:
+            self._authors.note(verdict.fresh.spans, author)
+        fed = self._index.feed(update, verdict, is_own_bytes=is_one_edit)
         return {key for root, key in fed.forked if root == ATTRIBUTES}
 
     def _sign(self, key: str) -> None:
@@ -96,13 +131,107 @@ class Keeper:
         return (device, written) if isinstance(device, str) and written is not None else (None, None)
 
 
+class MovementKeeper:
+    """Notes what a movement said at first, when it was written again with other content, or deleted.
+
+    The change itself is kept, for its page would lose all its later work if it were refused; but readers take the
+    original. A key that is written again with equal content is no change: so does whoever books in elsewhere what came
+    too late."""
+
+    def __init__(self, client: ClientId, limits: Limits) -> None:
+        """``client`` must be an id that nobody has written under, and nobody else will."""
+        self._pen = _Pen(client)
+        self._limits = limits
+        self._index = RewriteIndex(MOVEMENTS)
+        self._pending: set[str] = set()
+
+    def recall(self, update: DecodedUpdate, verdict: Verdict, author: str | None) -> None:
+        self._pending |= self._follow(update, verdict)
+
+    def note(
+        self, update: DecodedUpdate, verdict: Verdict, history: History, author: str, *, is_one_edit: bool
+    ) -> Notes:
+        doubted = self._follow(update, verdict)
+        if self._pending:
+            doubted |= self._pending
+            self._pending.clear()
+        if not doubted:
+            return NOTHING
+        originals = {key: row for key in sorted(doubted) if (row := self._original(key, history)) is not GONE}
+        return Notes(self._pen.write(ORIGINALS, originals), list(originals)) if originals else NOTHING
+
+    def _follow(self, update: DecodedUpdate, verdict: Verdict) -> set[str]:
+        doubted = self._index.feed(update, verdict)
+        for section in update.sections:
+            for struct in section.structs:
+                if struct.parent == ORIGINALS and struct.key is not None:
+                    self._index.settle(struct.key)
+                    doubted.discard(struct.key)
+        return doubted
+
+    def _original(self, key: str, history: History) -> Any:
+        """What a movement said at first, if it says anything else now; else ``GONE``."""
+        elements = self._index.elements(key)
+        contents = [content for id_ in elements if (content := self._content(id_, history)) is not GONE]
+        if not contents:
+            # Overwritten or deleted before anything of it was here: there is nothing to go back to.
+            return GONE
+        shown = self._index.shown(key)
+        is_gone = shown is None or history.is_deleted(shown) or self._content(shown, history) is GONE
+        is_changed = any(not is_same(contents[0], content) for content in contents[1:])
+        if not is_gone and not is_changed and not self._index.is_crowded(key):
+            return GONE
+        # A nested type is no movement and never was, and null would say that there is no original.
+        return [] if contents[0] is None or isinstance(contents[0], tuple) else contents[0]
+
+    def _content(self, id_: Id, history: History) -> Any:
+        return history.content(id_, self._limits)
+
+
+class Authors:
+    """Who brought which elements: the subjects of tokens. One entry for each client id, as long as one member writes
+    under it."""
+
+    def __init__(self) -> None:
+        self._turns: dict[ClientId, list[tuple[Clock, str | None]]] = {}
+
+    def note(self, spans: Sequence[Span], author: str | None) -> None:
+        for span in spans:
+            turns = self._turns.setdefault(span.client, [])
+            # Two who take turns under one id without end are not told apart any more.
+            who = author if len(turns) < _TURNS_MAX else None
+            if not turns or turns[-1][1] != who:
+                turns.append((span.clock, who))
+
+    def of(self, client: ClientId, clock: Clock) -> str | None:
+        turns = self._turns.get(client, [])
+        place = bisect_right(turns, clock, key=lambda turn: turn[0]) - 1
+        return None if place < 0 else turns[place][1]
+
+
+class _Pen:
+    """Writes entries under keys that nobody has written."""
+
+    def __init__(self, client: ClientId) -> None:
+        self._client = client
+        self._clock = 0
+
+    def write(self, root: str, entries: Mapping[str, Value]) -> Sequence[bytes]:
+        return [self._write(root, some) for some in _portions(entries)]
+
+    def _write(self, root: str, entries: Mapping[str, Value]) -> bytes:
+        raw = write_entries(self._client, self._clock, root, entries)
+        self._clock += len(entries)
+        return raw
+
+
 def _portions(entries: Mapping[str, Value]) -> Iterator[Mapping[str, Value]]:
     """The entries in parts that fit into a frame: one update may have met very many."""
     portion: dict[str, Value] = {}
     size = 0
     for key, value in entries.items():
         portion[key] = value
-        size += len(key) + len(canonical(value))
+        size += len(key) + len(repr(value))
         if size > PORTION_CHARS or len(portion) == PORTION_ENTRIES:
             yield portion
             portion, size = {}, 0
@@ -110,6 +239,36 @@ def _portions(entries: Mapping[str, Value]) -> Iterator[Mapping[str, Value]]:
         yield portion
 
 
+def open_keeper(
+    document: str, client: ClientId, log: Sequence[tuple[bytes, str | None]], limits: Limits
+) -> Keeper | None:
+    """A keeper for a document of this name that knows its log (updates, and who brought each), or None where the relay
+    keeps nothing. ``client`` must be an id that nobody has written under, and nobody else will."""
+    match _kind(document):
+        case CatalogName():
+            keeper: Keeper = CatalogKeeper(client)
+        case MovementsName():
+            keeper = MovementKeeper(client, limits)
+        case _:
+            return None
+    ledger, stored = Ledger(), limits.for_stored()
+    for raw, author in log:
+        update = decode_update(raw, stored)
+        verdict = judge(update, ledger, stored)
+        if verdict.fresh is not None:
+            ledger.admit(verdict.fresh)
+            keeper.recall(update, verdict, author)
+    return keeper
+
+
 def keeps(document: str) -> bool:
     """Whether the relay keeps what lost in a document of this name."""
-    return document == CATALOG
+    return isinstance(_kind(document), CatalogName | MovementsName)
+
+
+def _kind(document: str) -> object:
+    try:
+        return parse_document(document)
+    except DocumentError:
+        # Not one of ours: tenants may call their own documents what they like.
+        return None

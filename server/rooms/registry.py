@@ -17,7 +17,7 @@ from crdt_sync.stores.update_log import Retirement
 from crdt_sync.values import ClientId, RoomId
 from server.rooms.history import History
 from server.rooms.host import Host, HostParts
-from server.rooms.keeper import Keeper, keeps
+from server.rooms.keeper import keeps, open_keeper
 from server.rooms.member import Member
 from server.rooms.room import Room
 from server.storage.retiring import Order
@@ -99,8 +99,10 @@ class Rooms:
             history = History.load(state, through, ledger, tail, limits, document=str(room_id))
             if not keeps(room_id.document):
                 return Room(history, limits)
-            updates = [state, *tail] if state else tail
-            return Room(history, limits, Keeper.load(_fresh_client(history), updates, limits))
+            # Who brought what a snapshot holds is not known any more.
+            known = [(record.update, record.author or None) for record in loaded.tail]
+            log = [(state, None), *known] if state else known
+            return Room(history, limits, open_keeper(room_id.document, _fresh_client(history), log, limits))
 
         is_long = len(tail) > LOAD_IN_THREAD_RECORDS or len(state) > LOAD_IN_THREAD_BYTES
         room = await asyncio.to_thread(rebuild) if is_long else rebuild()

@@ -115,6 +115,14 @@ class Listens:
     member: MemberId
 
 
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A member has changed movements after the fact; the originals are kept beside them."""
+
+    author: str
+    movements: Sequence[str]
+
+
 @dataclass(slots=True)
 class Turn:
     """What a batch of messages comes to. Append ``kept``, then deliver in order, then expel."""
@@ -122,6 +130,7 @@ class Turn:
     kept: list[Kept] = field(default_factory=list)
     deliveries: list[Broadcast | Reply | Listens] = field(default_factory=list)
     expelled: list[tuple[MemberId, SyncError]] = field(default_factory=list)
+    changed: list[Changed] = field(default_factory=list)
     gaps: int = 0
     known: int = 0
 
@@ -227,7 +236,7 @@ class Room:
             raise OutOfTurn("a peer's whole state builds on something that is not in it")
         if verdict.fresh is not None:
             self._keep(verdict.fresh, said, member, turn, is_whole=not verdict.gap)
-            self._keep_lost(said.update, verdict, turn)
+            self._keep_lost(said.update, verdict, member.author, turn, is_one_edit=not whole_state)
         if verdict.gap and not whole_state:
             turn.gaps += 1
             if not member.owes_state:
@@ -255,19 +264,25 @@ class Room:
             # An echo says that all of it is on disk, which is not so where something was not ready.
             self._echo(said, member, turn)
 
-    def _keep_lost(self, update: DecodedUpdate, verdict: Verdict, turn: Turn) -> None:
+    def _keep_lost(
+        self, update: DecodedUpdate, verdict: Verdict, author: str, turn: Turn, *, is_one_edit: bool
+    ) -> None:
         """Add what the relay itself has to write about an update, in the same turn."""
         if self._keeper is None:
             return
         # What we write is bound by what was written, not by what one member may send.
         stored = self._limits.for_stored()
-        for raw in self._keeper.note(update, verdict):
+        notes = self._keeper.note(update, verdict, self._history, author, is_one_edit=is_one_edit)
+        if notes.changed:
+            turn.changed.append(Changed(author, notes.changed))
+        for raw in notes.updates:
             own = decode_update(raw, stored)
             judged = judge(own, self._history.ledger, stored)
             assert judged.fresh is not None, "an entry under a fresh client id is new"
-            self._keeper.note(own, judged)
+            seq = self._history.add(judged.fresh)
+            self._keeper.note(own, judged, self._history, AUTHOR, is_one_edit=True)
             turn.kept.append(Kept(raw, AUTHOR))
-            turn.deliveries.append(Broadcast(NewUpdate(raw), self._history.add(judged.fresh), None))
+            turn.deliveries.append(Broadcast(NewUpdate(raw), seq, None))
 
     def _echo(self, said: Said, member: _Member, turn: Turn) -> None:
         assert said.update is not None

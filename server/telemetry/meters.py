@@ -44,6 +44,10 @@ class Meters:
         self.updates_refused = counter(
             "updates_refused", "Updates refused, by the code of the error that their sender got.", "reason"
         )
+        self.movements_changed = counter(
+            "movements_changed",
+            "Movements that somebody changed or deleted after they were written; the first content counts.",
+        )
         self.gaps_asked = counter(
             "gaps_asked",
             "Updates that hung on something missing: not kept, their sender was asked for what is missing.",

@@ -17,7 +17,9 @@ from crdt_sync.limits import DEFAULT_LIMITS
 from crdt_sync.protocol.messages import NewUpdate
 from crdt_sync.replica import Replica, Write, replay
 from crdt_sync.updates.encode import write_entries
-from server.rooms.keeper import AUTHOR, PORTION_ENTRIES, Keeper, keeps
+from crdt_sync.updates.pieces import Span
+from server.rooms.history import History
+from server.rooms.keeper import AUTHOR, PORTION_ENTRIES, Authors, CatalogKeeper, keeps, open_keeper
 from server.rooms.room import Broadcast, Room
 from tests.unit.rooms.members import absorb, arrive, broadcasts, empty_history, kept, said
 
@@ -25,7 +27,7 @@ RELAY = 2**53 - 5
 
 
 def room_with_keeper() -> Room:
-    room = Room(empty_history(), DEFAULT_LIMITS, Keeper(RELAY))
+    room = Room(empty_history(), DEFAULT_LIMITS, CatalogKeeper(RELAY))
     arrive(room, 1, 2)
     return room
 
@@ -48,7 +50,10 @@ def test_what_stands_against_each_other_is_noted_in_the_same_turn_for_everybody(
     _, note = kept(turn)
     assert broadcasts(turn)[1] == Broadcast(NewUpdate(note), 3, None)
     reader = replay([first, second, note])
-    assert reader.entries(VAULT) == {"tea/price|7.0": [450, None, None], "tea/price|8.0": ["4.75 €", None, None]}
+    assert reader.entries(VAULT) == {
+        "tea/price|7.0": [450, None, None, "user-1"],
+        "tea/price|8.0": ["4.75 €", None, None, "user-2"],
+    }
 
 
 def test_a_write_that_follows_and_a_note_that_is_there_already_make_no_more() -> None:
@@ -80,7 +85,11 @@ def test_the_relay_notes_what_a_peer_would_note() -> None:
     room = room_with_keeper()
     notes = [note for update in updates for note in kept(absorb(room, said(1, NewUpdate(update))))[1:]]
     reader = replay([*updates, *notes])
-    assert reader.entries(VAULT) == dict(unvaulted(watching, watching))
+    notes_of_a_peer = dict(unvaulted(watching, watching))
+    for tip, entry in reader.entries(VAULT).items():
+        # Who sent it is for the relay alone to know.
+        assert entry.pop(3) == "user-1"
+        assert entry == notes_of_a_peer[tip][:3]
     assert sorted(entry[1] for entry in reader.entries(VAULT).values()) == ["till-450", "till-475"]
 
 
@@ -90,7 +99,8 @@ def test_a_room_that_was_opened_again_knows_what_is_noted_and_goes_on_under_anot
     for update in list(log):
         log += kept(absorb(room, said(1, NewUpdate(update))))[1:]
     for stored in (log, [replay(log).snapshot()]):
-        again = Keeper.load(RELAY - 1, stored, DEFAULT_LIMITS)
+        known = [(update, "user-1") for update in stored]
+        again = open_keeper("inventory/catalog", RELAY - 1, known, DEFAULT_LIMITS)
         reopened = Room(empty_history(), DEFAULT_LIMITS, again)
         arrive(reopened, 1)
         turn = absorb(reopened, said(1, NewUpdate(page(9, "tea/price", value=9))))
@@ -108,13 +118,68 @@ def test_an_update_that_meets_thousands_of_writes_is_noted_in_portions() -> None
     assert len(reader.entries(VAULT)) == 2 * PORTION_ENTRIES
 
 
-def test_only_catalogs_are_followed() -> None:
-    assert keeps("inventory/catalog")
-    assert not keeps("inventory/2026-11")
+@pytest.mark.parametrize("is_snapshot", [False, True])
+def test_who_brought_a_value_is_noted_as_long_as_the_log_says_it(is_snapshot: bool) -> None:
+    first, second = page(7, "tea/price", value=7), page(8, "tea/price", value=8)
+    log: list[tuple[bytes, str | None]] = [(first, "ann"), (second, "bob")]
+    if is_snapshot:
+        log = [(replay([first, second]).snapshot(), None)]
+    history = History.load(b"", 0, b"", [raw for raw, _ in log], DEFAULT_LIMITS, document="acme/inventory/catalog")
+    room = Room(history, DEFAULT_LIMITS, open_keeper("inventory/catalog", RELAY, log, DEFAULT_LIMITS))
+    arrive(room, 1, author="eve")
+    turn = absorb(room, said(1, NewUpdate(page(9, "tea/price", value=9))))
+    noted = {tip: entry[3:] for tip, entry in replay([raw for raw, _ in log] + kept(turn)).entries(VAULT).items()}
+    if is_snapshot:
+        # In it, what lost is collected: there is nothing left to note of the first one.
+        assert noted == {"tea/price|8.0": [], "tea/price|9.0": ["eve"]}
+    else:
+        assert noted == {"tea/price|7.0": ["ann"], "tea/price|8.0": ["bob"], "tea/price|9.0": ["eve"]}
+
+
+def test_members_that_take_turns_under_one_client_id_fill_no_memory() -> None:
+    authors = Authors()
+    for clock in range(10_000):
+        authors.note([Span(7, clock, clock + 1, 1, 0, 0)], f"user-{clock % 2}")
+    assert (authors.of(7, 0), authors.of(7, 101), authors.of(8, 0)) == ("user-0", "user-1", None)
+    assert authors.of(7, 9_999) is None
+    assert len(authors._turns[7]) < 300
+
+
+def test_the_vault_says_what_each_writer_had_before_it() -> None:
+    room = room_with_keeper()
+    base = page(6, "tea/stock", value=10)
+    docs: list[Doc[Map[Any]]] = [Doc(client_id=client) for client in (7, 8)]
+    log = [base, *kept(absorb(room, said(1, NewUpdate(base))))[1:]]
+    for member, (doc, value) in enumerate(zip(docs, (12, 7), strict=True), 1):
+        doc.apply_update(base)
+        before = doc.get_state()
+        doc.get(ATTRIBUTES, type=Map)["tea/stock"] = value
+        log += kept(absorb(room, said(member, NewUpdate(doc.get_update(before)))))
+    assert replay(log).entries(VAULT) == {
+        "tea/stock|7.0": [12, None, None, "user-1", [10]],
+        "tea/stock|8.0": [7, None, None, "user-2", [10]],
+    }
+
+
+@pytest.mark.parametrize(
+    ("document", "is_kept"),
+    [
+        ("inventory/catalog", True),
+        ("inventory/2026-11", True),
+        ("inventory/2026-11-20", True),
+        ("metrics/2026-11", False),
+        ("chat", False),
+        ("inventory/2026-99", False),
+    ],
+)
+def test_only_catalogs_and_movements_are_followed(document: str, is_kept: bool) -> None:
+    assert keeps(document) is is_kept
+    assert (open_keeper(document, RELAY, [], DEFAULT_LIMITS) is not None) is is_kept
 
 
 SCALARS = st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text(st.characters(codec="utf-8"))
-VALUES = SCALARS | st.floats(allow_nan=False, allow_infinity=False) | st.lists(SCALARS, max_size=4)
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+VALUES = SCALARS | NUMBERS | st.lists(SCALARS, max_size=4) | st.dictionaries(st.text(max_size=3), SCALARS, max_size=3)
 
 
 @given(st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=20), VALUES, min_size=1, max_size=5))
@@ -126,4 +191,4 @@ def test_what_is_written_without_a_document_is_read_by_one(entries: dict[str, Va
 
 def test_what_the_relay_never_writes_is_refused() -> None:
     with pytest.raises(TypeError):
-        write_entries(RELAY, 0, VAULT, {"key": {"an": "object"}})
+        write_entries(RELAY, 0, VAULT, {"key": {"a", "set"}})
