@@ -47,7 +47,7 @@ def serve(
         load_jwks(settings.jwks_file)
     listener = _listen(settings)
     address = _address(listener)
-    server = _Server(_uvicorn_config(settings, _own_url(listener)), f"crdt-sync relay on http://{address}")
+    server = _Server(_uvicorn_config(settings, own_url(listener)), f"crdt-sync relay on http://{address}")
     if demo is not None:
         server.announcement += _demo(settings, demo, address)
     # uvicorn raises the signal that stopped it once more when all is done; a clean stop is no death by signal.
@@ -76,7 +76,7 @@ def _address(listener: socket.socket) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _own_url(listener: socket.socket) -> str:
+def own_url(listener: socket.socket) -> str:
     """Where this very relay is reached from this machine; one that listens everywhere listens on loopback, too."""
     host, port = listener.getsockname()[:2]
     if ipaddress.ip_address(host).is_unspecified:

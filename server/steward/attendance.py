@@ -71,9 +71,10 @@ class Attendance:
             except (StoreCorrupted, StoreTooNew) as error:
                 self._fail(PEER, error)
                 await asyncio.to_thread(shutil.rmtree, self._folder)
+                await asyncio.sleep(self._interval_s)
             except StoreError as error:
                 self._fail(PEER, error)
-            await asyncio.sleep(REOPEN_S)
+                await asyncio.sleep(REOPEN_S)
 
     async def _attend(self) -> None:
         await asyncio.to_thread(self._folder.mkdir, parents=True, exist_ok=True)

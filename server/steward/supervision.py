@@ -39,6 +39,8 @@ class Steward:
         self._down: str | None = "it is starting"
         self._documents: dict[str, set[str]] = {}
         self._used_at_s: dict[str, float] = {}
+        self._owed: set[str] = set()
+        """Tenants that were visited and not looked after since: a till may sync in a moment, and be gone."""
 
     @property
     def down(self) -> str | None:
@@ -50,6 +52,7 @@ class Steward:
         if subject == RELAY_SUBJECT or not room.document.startswith(_KEPT):
             return
         self._used_at_s[room.tenant] = time.monotonic()
+        self._owed.add(room.tenant)
         documents = self._documents.setdefault(room.tenant, set())
         if room.document not in documents:
             documents.add(room.document)
@@ -92,7 +95,8 @@ class Steward:
         match report:
             case Alive():
                 self._down = None
-            case Rounded():
+            case Rounded(tenant):
+                self._owed.discard(tenant)
                 self._meters.steward_rounds.inc()
             case Failed(tenant, duty, code, sentence):
                 self._meters.steward_failures.labels(duty=duty).inc()
@@ -106,7 +110,8 @@ class Steward:
             for room in in_use():
                 if room.tenant in self._used_at_s and room.document.startswith(_KEPT):
                     self._used_at_s[room.tenant] = now_s
-            for tenant in [tenant for tenant, at_s in self._used_at_s.items() if now_s - at_s >= self._idle_s]:
+            idle = {tenant for tenant, at_s in self._used_at_s.items() if now_s - at_s >= self._idle_s}
+            for tenant in idle - self._owed:
                 del self._used_at_s[tenant], self._documents[tenant]
                 if self._process is not None:
                     self._process.tell(Dismiss(tenant))

@@ -75,6 +75,8 @@ def to_line(word: Instructions | Order | Report) -> bytes:
 
 def from_line(line: bytes) -> Instructions | Order | Report:
     """Raises ValueError, KeyError or TypeError for what is none."""
-    fields: dict[str, Any] = json.loads(line)
+    fields = json.loads(line)
+    if not isinstance(fields, dict):
+        raise ValueError("no word is without its name")
     word: Instructions | Order | Report = _BY_NAME[fields.pop("word")](**fields)
     return word
