@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from crdt_sync.documents.catalog.inconsistencies import (
     CHANGED,
     COUNTS,
+    LATE,
     ORPHAN,
     OVERDRAWN,
     OVERSOLD,
     Inconsistency,
 )
 from crdt_sync.documents.roots import RootsView
+from crdt_sync.documents.stock.books import Late
 from crdt_sync.documents.stock.escrow import Policy
 from crdt_sync.documents.stock.movements import Movement, read_movement
-from crdt_sync.documents.stock.originals import ORIGINALS
+from crdt_sync.documents.stock.originals import changed_movements, entry_of
 from crdt_sync.documents.stock.stock_index import StockIndex
 
 
@@ -44,8 +46,15 @@ def changed(documents: Mapping[str, RootsView]) -> Iterator[Inconsistency]:
     """Movements that somebody has changed after the fact, as the relay has noted it."""
     found: set[str] = set()
     for period, document in documents.items():
-        for mid, row in document.entries(ORIGINALS).items():
-            movement = read_movement(period, mid, row)
+        for mid in changed_movements(document):
+            movement = read_movement(period, mid, entry_of(document, mid))
             if movement is not None and mid not in found:
                 found.add(mid)
                 yield Inconsistency(CHANGED, movement.sku, movement.location, mid, movement.quantity, (mid,))
+
+
+def late(found: Iterable[Late]) -> Iterator[Inconsistency]:
+    """Movements that came into a period after it was closed, and have not moved on into another one yet."""
+    for mid, row, period in found:
+        if (movement := read_movement(period, mid, row)) is not None:
+            yield Inconsistency(LATE, movement.sku, movement.location, mid, movement.quantity, (mid,))

@@ -12,7 +12,7 @@ from crdt_sync.documents.catalog.registers import Catalog
 from crdt_sync.documents.catalog.rules import Rules
 from crdt_sync.documents.keys import LIFE, comp, nfc
 from crdt_sync.documents.schema import ATTRIBUTES, INCIDENTS
-from crdt_sync.documents.stock.findings import broken_cells, changed, idle_counts
+from crdt_sync.documents.stock.findings import broken_cells, changed, idle_counts, late
 from crdt_sync.documents.stock.incidents import Incident, new_incidents, read_incidents
 from crdt_sync.documents.stock.sharing import SharedStock
 from crdt_sync.errors import PeriodsMissing
@@ -56,6 +56,7 @@ class Oversight(SharedStock):
             *broken_cells(index, self.policy, self._is_known),
             *idle_counts(index, self.find),
             *changed(self._documents),
+            *late(self.books.late()),
         ]
 
     def note_incidents(self) -> list[Incident]:

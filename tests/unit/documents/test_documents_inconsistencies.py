@@ -9,7 +9,7 @@ from crdt_sync.documents.inventory import InventoryDocument
 from crdt_sync.errors import InvalidValue, PeriodsMissing
 from crdt_sync.replica import Write
 from tests.unit.documents.branches import Branch, branches, sync, the_only
-from tests.unit.documents.replicas import NOW_MS, Replica, shop
+from tests.unit.documents.replicas import NOW_MS, DocRoots, Replica, shop
 
 STAMP = 889_500_467_200_000
 
@@ -147,6 +147,21 @@ def test_an_edit_that_sees_only_some_of_the_periods_lists_no_inconsistencies() -
     assert one.inventory.conflicts() == []
     with pytest.raises(PeriodsMissing):
         one.inventory.inconsistencies()
+
+
+def test_a_movement_that_came_after_its_period_was_closed_is_listed_until_it_has_moved_on() -> None:
+    one = shop()
+    with one.edit() as docs:
+        docs.inventory.receive("shirt", 5, at="A")
+    with one.edit() as docs:
+        docs.inventory.books.close()
+    one.movements.put("mv", "zz.0", ["sale", "shirt", "A", 1, "page", STAMP + 9])
+    assert sorts(one.inventory) == {"late": "late/shirt/A/zz.0"}
+    one.history, one.movements, one.period = {one.period: one.movements}, DocRoots(), "2026-12"
+    with one.edit() as docs:
+        docs.inventory.books.rehome()
+    assert one.inventory.conflicts() == []
+    assert one.inventory.stock("shirt", "A") == 4
 
 
 def noted(replica: Replica) -> list[tuple[str, bool]]:
