@@ -4,6 +4,7 @@
 import { ACTIVE, DELETED, isDeletion } from './catalog.mjs'
 import { InvalidValue, UnknownSibling } from './errors.mjs'
 import { Forks } from './forks.mjs'
+import { parseInconsistency } from './inconsistencies.mjs'
 import { MERGES } from './merges.mjs'
 import { LIFE, byText, canonical, checkValue, isMovementId, isObject, isText, isValue, parseKey, productKey, same, stampIn }
   from './values.mjs'
@@ -100,6 +101,24 @@ export class Conflicts {
     this.catalog.put('conflict', `${key}|${CLAIM}${this.#id(stamp)}`, [value, this.desk.replica, stamp])
   }
 
+  // Sets an attribute. Equal values that were written at once closed by themselves, and stay closed: who writes over them
+  // has seen them all, but its element follows just one, so it says so.
+  replace(key, value) {
+    const { covered } = this.#decided(), heads = this.forks.heads(key)
+    const open = heads.length < 2 ? [] : heads.filter(({ tip }) => !covered.get(key)?.includes(tip))
+    const held = open.map(head => head.isKnown ? read(head.value) : head)
+    this.catalog.put('attr', key, value)
+    if (held.length < 2 || !held.every(({ isKnown }) => isKnown)) return
+    if (new Set(held.map(one => canonical(one.value))).size === 1) this.#record(key, open.map(({ tip }) => tip), value, 'auto')
+  }
+
+  // Of these inconsistencies the ones that nobody has acknowledged as they are now.
+  unseen(found) {
+    return found.filter(one => !this.#isSeen(one)).map(one => ({
+      ...one, resolve: choice => this.desk.edit(() => this.#acknowledge(one, choice)),
+    }))
+  }
+
   list() {
     const siblings = new Siblings(this.catalog), { covered, resolvers } = this.#decided(), claims = this.#claims(siblings)
     const found = new Map()
@@ -125,13 +144,13 @@ export class Conflicts {
   resolutions() {
     const siblings = new Siblings(this.catalog), found = []
     for (const [entry, value] of this.catalog.entries('resolve')) {
-      const [key, mid] = split(entry), parsed = parseKey(key)
-      if (!parsed || flawOf(value) !== null) continue
-      const heads = new Map(this.forks.heads(key).map(head => [head.tip, head]))
+      const [key, mid] = split(entry), parsed = parseKey(key), broken = parsed ? null : parseInconsistency(key)
+      if (!(parsed || broken) || flawOf(value) !== null) continue
+      const heads = new Map(this.forks.heads(key).map(head => [head.tip, head])), tips = tipsIn(value)
       found.push({
-        key, mid, ...ownerOf(parsed), how: ['local', 'server', 'auto'].includes(value.how) ? value.how : 'merge',
+        key, mid, ...broken ?? ownerOf(parsed), evidence: broken ? tips : [], how: ['local', 'server', 'auto'].includes(value.how) ? value.how : 'merge',
         value: read(value.v).value, device: value.by, stamp: value.t,
-        siblings: tipsIn(value).map(tip => heads.has(tip) ? siblings.ofHead(key, heads.get(tip)) : siblings.ofTip(key, tip)),
+        siblings: (broken ? [] : tips).map(tip => heads.has(tip) ? siblings.ofHead(key, heads.get(tip)) : siblings.ofTip(key, tip)),
       })
     }
     return found.sort((a, b) => a.stamp - b.stamp || byText(a.mid, b.mid) || byText(a.key, b.key))
@@ -140,9 +159,9 @@ export class Conflicts {
   faults() {
     const siblings = new Siblings(this.catalog), faults = []
     for (const [entry, value] of this.catalog.entries('resolve')) {
-      const [key] = split(entry)
-      let reason = parseKey(key) ? flawOf(value) : 'belongs to no attribute'
-      if (reason === null) {
+      const [key] = split(entry), isAttribute = parseKey(key) !== null
+      let reason = isAttribute || parseInconsistency(key) ? flawOf(value) : 'belongs to no attribute'
+      if (reason === null && isAttribute) {
         const heads = this.forks.heads(key).map(({ tip }) => tip)
         const unknown = tipsIn(value).filter(tip => !heads.includes(tip) && !siblings.has(key, tip))
         if (unknown.length) reason = `lists unknown siblings: ${unknown.join(', ')}`
@@ -237,9 +256,26 @@ export class Conflicts {
       if (value === DELETED) stored = this.remove(product)
     }
     this.#keep(key, siblings)
-    const stamp = this.desk.tick()
     this.catalog.put('attr', key, stored)
+    this.#record(key, tips, value, how)
+  }
+
+  #record(key, tips, value, how) {
+    const stamp = this.desk.tick()
     this.catalog.put('resolve', `${key}|${this.#id(stamp)}`, { tips, how, v: value, by: this.desk.replica, t: stamp })
+  }
+
+  #acknowledge(broken, choice) {
+    if ((isText(choice) ? choice : choice?.accept) !== 'server') {
+      throw new InvalidValue(`${broken.key}: a data inconsistency is acknowledged, or made good by other movements`)
+    }
+    if (!this.#isSeen(broken)) this.#record(broken.key, broken.evidence, broken.current, 'server')
+  }
+
+  #isSeen({ key, evidence }) {
+    const wanted = canonical([...new Set(evidence)].sort())
+    return [...this.catalog.entries('resolve')].some(([entry, value]) =>
+      split(entry)[0] === key && canonical([...new Set(tipsIn(value))].sort()) === wanted)
   }
 
   #keep(key, siblings) {

@@ -2,8 +2,9 @@
 import { ACTIVE, deletion, isDeletion, readCatalog, readPeriods, readPolicy } from './catalog.mjs'
 import { Conflicts } from './conflicts.mjs'
 import { AlreadyExists, InvalidValue, UnknownLocation, UnknownProduct, VersionMismatch } from './errors.mjs'
+import { findInconsistencies } from './inconsistencies.mjs'
 import { Stock } from './stock.mjs'
-import { LIFE, byText, checkField, checkName, checkValue, isValue, locationKey, productKey, same }
+import { LIFE, byText, checkField, checkName, checkValue, isValue, locationKey, nfc, productKey, same }
   from './values.mjs'
 
 const ESCROW = 'escrow'
@@ -91,7 +92,19 @@ export class Inventory extends Stock {
 
   // Conflicts
 
-  conflicts() { return this.#conflicts.list() }
+  // What a person should look at, of one product or location if named. Where the movements of some period are not open,
+  // inconsistencies are not listed: half of them prove nothing.
+  conflicts({ product, location } = {}) {
+    const found = [...this.#conflicts.list(), ...this.isWhole ? this.#conflicts.unseen(findInconsistencies(this)) : []]
+    return found.filter(conflict =>
+      (product === undefined || conflict.product === nfc(product)) && (location === undefined || conflict.location === nfc(location)))
+  }
+
+  // Every invariant that a merge has broken, acknowledged or not.
+  inconsistencies() {
+    this.checkWhole()
+    return findInconsistencies(this)
+  }
 
   resolutions() { return this.#conflicts.resolutions() }
 
@@ -151,17 +164,15 @@ export class Inventory extends Stock {
       if (present !== null && (!isDeletion(present) || this.#read().products.has(checked))) {
         throw new AlreadyExists(`${what} '${checked}' is in the catalog already, with other content`)
       }
-      for (const [key, value] of [[life, ACTIVE], ...values]) this.#put(key, value)
+      for (const [key, value] of [[life, ACTIVE], ...values]) this.catalog.put('attr', key, value)
     })
   }
 
   #set(key, field, value) {
     const checked = checkAttribute(checkField(field), value)
     this.catalog.checkWritable()
-    this.#put(key, checked)
+    this.#conflicts.replace(key, checked)
   }
-
-  #put(key, value) { this.catalog.put('attr', key, value) }
 
   #deletion(sku) {
     const entries = this.catalog.entries('attr').set(productKey(sku, LIFE), ACTIVE)

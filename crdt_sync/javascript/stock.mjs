@@ -2,6 +2,7 @@
 import { HoldEnded, InsufficientRights, InvalidName, InvalidValue, NotTheHolder, PeriodsMissing } from './errors.mjs'
 import { isReferring, readMovement } from './movements.mjs'
 import { readPeriods } from './catalog.mjs'
+import { openRequests } from './requests.mjs'
 import { WarmStock } from './warm-stock.mjs'
 import { byText, checkDelta, checkName, checkPeriod, checkQuantity, checkRef, checkTotal, isAhead, isTime, periodOf }
   from './values.mjs'
@@ -167,12 +168,19 @@ export class Stock {
     })
   }
 
+  // Asks the other replicas for rights to so many more units; a later request for the cell takes the place of this one.
+  request(sku, quantity, { at, ref } = {}) {
+    return this.#edit(() => this.#record('want', sku, at, checkQuantity(quantity), ref))
+  }
+
+  requests() { return openRequests(this.index.rows) }
+
   reclaim(sku, quantity, { at, of, ref } = {}) {
     return this.#edit(() => {
       const units = checkQuantity(quantity), cell = this.#cell(sku, at), { replica } = this.desk
       const lost = of == null ? NOBODY : checkName('replica', of)
       if (lost === replica) throw new InvalidValue(`'${lost}' has its own rights already`)
-      this.#checkWhole()
+      this.checkWhole()
       const seen = this.rights(cell.sku, cell.location), have = of == null ? seen.unassigned : seen.of[lost] ?? 0
       if (have < units) throw new InsufficientRights(Math.max(have, 0), units)
       this.#catchUp(cell)
@@ -249,6 +257,11 @@ export class Stock {
     }
   }
 
+  // Movements that somebody has changed after the fact, as they were at first.
+  *originals() { for (const draft of this.drafts) yield* draft.entries('orig') }
+
+  get isWhole() { return !this.#missingPeriods('').length }
+
   stockFaults() {
     const now = this.desk.now(), reason = 'is stamped by a clock that runs more than 60 s ahead'
     const ahead = [...this.everything()].filter(({ stamp }) => isAhead(stamp, now))
@@ -266,13 +279,15 @@ export class Stock {
   #cell(sku, at) { return { sku: this.knownProduct(sku), location: this.knownLocation(at) } }
 
   // Without one of the periods the balance of rights could leave out what this replica itself has sold.
-  #checkWhole(since = '') {
-    const missing = this.periods().filter(period => period >= since && !this.#warm.draft(period))
+  checkWhole(since = '') {
+    const missing = this.#missingPeriods(since)
     if (missing.length) throw new PeriodsMissing(missing)
   }
 
+  #missingPeriods(since) { return this.periods().filter(period => period >= since && !this.#warm.draft(period)) }
+
   #rightsFor(cell) {
-    this.#checkWhole()
+    this.checkWhole()
     this.#catchUp(cell)
     return Math.max(this.#book(cell).rights.get(this.desk.replica) ?? 0, 0)
   }
@@ -295,7 +310,7 @@ export class Stock {
 
   #end(kind, { mid, sku, location, quantity, period }, state) {
     // An end in a period that is not here would pass unseen. A day sorts after its month.
-    this.#checkWhole(period.slice(0, 7))
+    this.checkWhole(period.slice(0, 7))
     this.#catchUp({ sku, location })
     const actual = this.index.holdState(mid)
     if (actual.endedBy === null) return this.#append(kind, sku, location, quantity, mid, {})
