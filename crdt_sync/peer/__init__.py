@@ -14,6 +14,7 @@ from crdt_sync.peer.changes import (
 from crdt_sync.peer.desk import Documents
 from crdt_sync.peer.offline_peer import OfflinePeer
 from crdt_sync.peer.status import Status
+from crdt_sync.peer.undo import Left, Undone
 
 __all__ = [
     "Change",
@@ -23,9 +24,11 @@ __all__ = [
     "Documents",
     "EntryChanged",
     "FieldChanged",
+    "Left",
     "MetricChanged",
     "Missed",
     "MovementAdded",
     "OfflinePeer",
     "Status",
+    "Undone",
 ]

@@ -15,6 +15,7 @@ from crdt_sync.documents.metrics.metrics_document import MetricsDocument
 from crdt_sync.documents.roots import Draft
 from crdt_sync.documents.schema import ATTRIBUTES
 from crdt_sync.documents.stock.warm_stock import WarmStock
+from crdt_sync.peer.deeds import Deed, Outline
 from crdt_sync.peer.local_document import Edit, LocalDocument
 from crdt_sync.replica import Write
 
@@ -56,6 +57,10 @@ class Desk:
         self._documents = (catalog, movements, metrics)
         self._drafts = tuple(Draft(document.replica) for document in self._documents)
         self._writer = writer
+        self.catalog = catalog
+        self.rid = writer.rid
+        self.deed = Deed()
+        """What was written, once :meth:`commit` has returned."""
         catalog_draft, movements_draft, metrics_draft = self._drafts
         self.documents = Documents(
             InventoryDocument(
@@ -103,7 +108,11 @@ class Desk:
 
     async def _write(self, document: LocalDocument, writes: Sequence[Write], at_ms: int, stamp: int) -> Edit:
         async with document.lock:
-            return await document.edit([*self._signature(document, writes, stamp), *writes], at_ms)
+            signature = self._signature(document, writes, stamp)
+            outline = Outline.of(document.name, document.replica, signature, writes)
+            edit = await document.edit([*signature, *writes], at_ms)
+        self.deed.add(outline, edit.update)
+        return edit
 
     def _signature(self, document: LocalDocument, writes: Sequence[Write], stamp: int) -> Sequence[Write]:
         """Says who wrote attributes, and when: a conflict shows it, and bytes don't say it."""

@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -29,6 +29,7 @@ from crdt_sync.peer.local_document import LocalDocument
 from crdt_sync.peer.relay_address import RelayAddress, connected
 from crdt_sync.peer.shelf import Shelf
 from crdt_sync.peer.status import Status
+from crdt_sync.peer.undo import EditHistory, Undone
 from crdt_sync.stores.sqlite import open_sqlite_store
 from crdt_sync.values import check_tenant
 
@@ -61,6 +62,7 @@ class OfflinePeer:
         self._follow = follow
         self._limits = limits
         self._editing = asyncio.Lock()
+        self._history = EditHistory()
         self._link: Link | None = None
         self._link_changed = asyncio.Event()
         self._has_joined = False
@@ -211,6 +213,29 @@ class OfflinePeer:
         async with self.edit() as docs:
             return docs.inventory.answer_requests()
 
+    async def undo(self) -> Undone:
+        """Take back this peer's last edit, and nobody else's, by another edit; the edit before it can be next.
+
+        A field that anybody has written since stays as it is, which is told. Raises :class:`NothingToUndo`, and
+        :class:`CannotUndo`, when nothing of it, or one of its movements not, can be taken back."""
+        return await self._take_back(self._history.undo)
+
+    async def redo(self) -> Undone:
+        """Take back the last :meth:`undo`, as long as there was no other edit. Raises as that does."""
+        return await self._take_back(self._history.redo)
+
+    async def _take_back(self, staging: Callable[[Desk], AbstractContextManager[Undone]]) -> Undone:
+        async with self._editing:
+            for name in self._history.documents:
+                await self._shelf.open(name)
+            desk = await self._desk(period_of(self._writer.now_ms()))
+            try:
+                with staging(desk) as undone:
+                    await self._commit(desk)
+                return undone
+            finally:
+                desk.close()
+
     def changes(self, *, documents: Iterable[str] | None = None, buffer_max: int = BUFFER_MAX) -> Changes:
         """What changes from now on, in all documents that are open here, or in these, and by whomever, once it is on
         disk: ``async with peer.changes() as changes: async for change in changes: ...``. Subscribe first, then read.
@@ -265,6 +290,7 @@ class OfflinePeer:
             # A failing disk, native code: memory may be ahead of the disk.
             self._abandon(error if isinstance(error, SyncError) else NotSynced("an edit was interrupted"))
             raise
+        self._history.note(desk.deed)
         if self._link is not None:
             for document, edit in edits:
                 self._link.announce(document.name, edit)

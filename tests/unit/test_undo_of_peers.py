@@ -1,0 +1,382 @@
+"""Undo of a peer's own edits: what comes back, what is left as it is, and what can't be taken back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from crdt_sync.documents.catalog.money import Money
+from crdt_sync.documents.inventory import InventoryDocument
+from crdt_sync.errors import CannotUndo, NothingToUndo, UnknownProduct
+from crdt_sync.peer import Left, OfflinePeer
+from crdt_sync.peer.undo import BYTES_MAX, DEEDS_MAX
+
+AT_MS = 1_795_000_000_000
+CELL = ("tea", "shop")
+
+
+@asynccontextmanager
+async def opened(path: Path, name: str = "till-1") -> AsyncIterator[OfflinePeer]:
+    async with OfflinePeer.open(path / f"{name}.db", tenant="acme", name=name, now_ms=lambda: AT_MS) as peer:
+        yield peer
+
+
+@asynccontextmanager
+async def shop(path: Path, escrow: str | None = None) -> AsyncIterator[OfflinePeer]:
+    """A till with ten packets of tea in the shop."""
+    async with opened(path) as peer:
+        async with peer.edit() as docs:
+            docs.inventory.add_product("tea", name="Tea", price=450)
+            docs.inventory.add_location("shop", escrow=escrow)
+            docs.inventory.add_location("store", escrow=escrow)
+            docs.inventory.receive("tea", 10, at="shop")
+        yield peer
+
+
+async def stock(peer: OfflinePeer, at: str = "shop") -> tuple[int, int]:
+    """What is there, and what this peer has rights to."""
+    async with peer.read() as docs:
+        return docs.inventory.stock("tea", at), docs.inventory.rights("tea", at).of.get("till-1", 0)
+
+
+async def field(peer: OfflinePeer, name: str) -> object:
+    async with peer.read() as docs:
+        return docs.inventory.attribute("tea", name)
+
+
+async def edited(peer: OfflinePeer, act: Callable[[InventoryDocument], object]) -> None:
+    async with peer.edit() as docs:
+        act(docs.inventory)
+
+
+def setting(name: str, value: object) -> Callable[[InventoryDocument], None]:
+    return lambda inventory: inventory.set_attribute("tea", name, value)
+
+
+async def exchange(one: OfflinePeer, other: OfflinePeer) -> None:
+    """Each takes what the other one has, as through a relay."""
+    names = {*await one._shelf.names(), *await other._shelf.names()}
+    for source, target in ((one, other), (other, one)):
+        for name in sorted(names):
+            theirs, ours = await source._shelf.open(name), await target._shelf.open(name)
+            async with ours.lock:
+                merged = ours.replica.merge(theirs.replica.since(ours.replica.state))
+                if merged.fresh is not None:
+                    await ours.keep([merged.fresh], 0)
+
+
+async def test_an_attribute_goes_back_to_what_it_was_and_forth_again(tmp_path: Path) -> None:
+    async with shop(tmp_path) as peer:
+        async with peer.edit() as docs:
+            tea = docs.inventory.product("tea")
+            tea.price, tea.unit = Money(475, "GBP"), "packet"
+        undone = await peer.undo()
+        assert set(undone.restored) == {"tea/price", "tea/unit"}
+        assert undone.movements == undone.left == ()
+        assert (await field(peer, "price"), await field(peer, "unit")) == (450, None)
+        redone = await peer.redo()
+        assert set(redone.restored) == {"tea/price", "tea/unit"}
+        assert (await field(peer, "price"), await field(peer, "unit")) == ([475, "GBP"], "packet")
+
+
+async def test_edits_are_taken_back_one_by_one_and_redone_one_by_one(tmp_path: Path) -> None:
+    async with shop(tmp_path) as peer:
+        for price in (1, 2, 3):
+            await edited(peer, setting("price", price))
+        seen = []
+        for step in (peer.undo, peer.undo, peer.redo, peer.undo, peer.undo, peer.redo, peer.redo, peer.redo):
+            await step()
+            seen.append(await field(peer, "price"))
+        assert seen == [2, 1, 2, 1, 450, 1, 2, 3]
+        with pytest.raises(NothingToUndo):
+            await peer.redo()
+
+
+async def test_another_edit_ends_what_can_be_redone(tmp_path: Path) -> None:
+    async with shop(tmp_path) as peer:
+        await edited(peer, setting("price", 1))
+        await peer.undo()
+        await edited(peer, setting("unit", "packet"))
+        with pytest.raises(NothingToUndo):
+            await peer.redo()
+
+
+async def test_a_field_that_somebody_else_has_written_since_is_left_alone_and_told(tmp_path: Path) -> None:
+    async with shop(tmp_path) as one, opened(tmp_path, "till-2") as two:
+        await exchange(one, two)
+        async with one.edit() as docs:
+            docs.inventory.set_attribute("tea", "price", 475)
+            docs.inventory.set_attribute("tea", "unit", "packet")
+        await exchange(one, two)
+        # An equal value is a write of theirs all the same.
+        await edited(two, setting("price", 475))
+        await exchange(one, two)
+        undone = await one.undo()
+        assert undone.restored == ("tea/unit",)
+        assert undone.left == (Left("tea/price", "somebody has written it since"),)
+        assert (await field(one, "price"), await field(one, "unit")) == (475, None)
+
+
+async def test_a_field_in_conflict_is_left_alone_whoever_has_won(tmp_path: Path) -> None:
+    async with shop(tmp_path) as one, opened(tmp_path, "till-2") as two:
+        await exchange(one, two)
+        for peer, price in ((one, 475), (two, 500)):
+            await edited(peer, setting("price", price))
+        await exchange(one, two)
+        for peer in (one, two):
+            with pytest.raises(CannotUndo, match="somebody has written it since") as refused:
+                await peer.undo()
+            assert refused.value.is_final
+        async with one.read() as docs:
+            assert len(docs.inventory.conflicts()) == 1
+
+
+async def test_an_older_edit_is_left_alone_when_somebody_has_written_between_two_of_ours(tmp_path: Path) -> None:
+    async with shop(tmp_path) as one, opened(tmp_path, "till-2") as two:
+        await exchange(one, two)
+        await edited(one, setting("price", 475))
+        await exchange(one, two)
+        await edited(two, setting("price", 475))
+        await exchange(one, two)
+        await edited(one, setting("price", 500))
+        await one.undo()
+        assert await field(one, "price") == 475
+        with pytest.raises(CannotUndo):
+            await one.undo()
+        assert await field(one, "price") == 475
+
+
+@pytest.mark.parametrize("escrow", [None, "refuse"])
+@pytest.mark.parametrize(
+    ("act", "kinds"),
+    [
+        (lambda inventory: inventory.receive("tea", 3, at="shop"), ["adj"]),
+        (lambda inventory: inventory.sell("tea", 3, at="shop", ref="invoice"), ["adj"]),
+        (lambda inventory: inventory.adjust("tea", -3, at="shop"), ["adj"]),
+        (lambda inventory: inventory.hold("tea", 3, at="shop", until_ms=AT_MS), ["rel"]),
+        (lambda inventory: inventory.transfer("tea", 3, source="shop", to="store"), ["recv", "ship"]),
+        (lambda inventory: inventory.confirm(inventory.hold("tea", 3, at="shop")), ["adj", "hold", "rel"]),
+        (lambda inventory: inventory.release(inventory.hold("tea", 3, at="shop")), ["hold", "rel"]),
+    ],
+)
+async def test_movements_are_made_up_for_by_movements_that_name_them(
+    tmp_path: Path, escrow: str | None, act: Callable[[InventoryDocument], object], kinds: list[str]
+) -> None:
+    async with shop(tmp_path, escrow) as peer:
+        before = await stock(peer), await stock(peer, "store")
+        await edited(peer, act)
+        after = await stock(peer), await stock(peer, "store")
+        async with peer.read() as docs:
+            written = {movement.mid for movement in docs.inventory.movements()}
+        undone = await peer.undo()
+        assert (await stock(peer), await stock(peer, "store")) == before
+        async with peer.read() as docs:
+            everything = {movement.mid: movement for movement in docs.inventory.movements()}
+            assert written < everything.keys()
+            made = [everything[mid] for mid in undone.movements]
+            assert sorted(movement.kind for movement in made) == kinds
+            assert all(movement.ref in everything for movement in made)
+            assert not docs.inventory.faults()
+            assert not docs.inventory.oversold()
+        for step, expected in ((peer.redo, after), (peer.undo, before), (peer.redo, after), (peer.undo, before)):
+            await step()
+            assert (await stock(peer), await stock(peer, "store")) == expected
+
+
+async def test_a_redone_sale_is_a_sale_and_a_redone_hold_can_be_confirmed(tmp_path: Path) -> None:
+    async with shop(tmp_path, "refuse") as peer:
+        await edited(peer, lambda inventory: inventory.sell("tea", 2, at="shop"))
+        await peer.undo()
+        (sale,) = (await peer.redo()).movements
+        await edited(peer, lambda inventory: inventory.hold("tea", 3, at="shop"))
+        await peer.undo()
+        (hold,) = (await peer.redo()).movements
+        async with peer.edit() as docs:
+            found = docs.inventory.find(sale)
+            assert found is not None
+            assert found.kind == "sale"
+            docs.inventory.confirm(hold)
+        assert await stock(peer) == (5, 5)
+
+
+async def test_a_confirmed_hold_is_held_again_and_then_given_back(tmp_path: Path) -> None:
+    async with shop(tmp_path, "refuse") as peer:
+        async with peer.edit() as docs:
+            hold = docs.inventory.hold("tea", 3, at="shop")
+        async with peer.edit() as docs:
+            docs.inventory.confirm(hold)
+        seen = []
+        for step in (peer.undo, peer.undo, peer.redo, peer.redo, peer.undo, peer.undo):
+            await step()
+            async with peer.read() as docs:
+                seen.append((docs.inventory.stock(*CELL), docs.inventory.on_hand(*CELL)))
+        assert seen == [(7, 10), (10, 10), (7, 10), (7, 7), (7, 10), (10, 10)]
+
+
+async def test_a_product_that_was_added_goes_and_comes_back_with_what_it_had(tmp_path: Path) -> None:
+    async with shop(tmp_path) as peer:
+        async with peer.edit() as docs:
+            docs.inventory.add_product("coffee", name="Coffee", price=900)
+            docs.inventory.receive("coffee", 4, at="shop")
+        await peer.undo()
+        async with peer.read() as docs:
+            with pytest.raises(UnknownProduct):
+                docs.inventory.product("coffee")
+            assert docs.inventory.conflicts() == []
+        await peer.redo()
+        async with peer.read() as docs:
+            assert docs.inventory.product("coffee") == {"name": "Coffee", "price": 900}
+            assert docs.inventory.stock("coffee", "shop") == 4
+        await peer.undo()
+        async with peer.read() as docs:
+            assert "coffee" not in docs.inventory.products()
+
+
+async def test_a_product_that_was_deleted_comes_back(tmp_path: Path) -> None:
+    async with shop(tmp_path) as peer:
+        await edited(peer, lambda inventory: inventory.product("tea").delete())
+        assert (await peer.undo()).restored == ("tea/$life",)
+        async with peer.read() as docs:
+            assert docs.inventory.product("tea") == {"name": "Tea", "price": 450}
+            assert docs.inventory.conflicts() == []
+        await peer.redo()
+        async with peer.read() as docs:
+            assert docs.inventory.products() == {}
+
+
+async def test_a_product_that_others_use_by_now_stays_with_all_its_fields(tmp_path: Path) -> None:
+    async with shop(tmp_path) as one, opened(tmp_path, "till-2") as two:
+        await edited(one, lambda inventory: inventory.add_product("coffee", name="Coffee"))
+        await exchange(one, two)
+        await edited(two, lambda inventory: inventory.receive("coffee", 4, at="shop"))
+        await exchange(one, two)
+        with pytest.raises(CannotUndo, match="others use the product by now"):
+            await one.undo()
+        async with one.read() as docs:
+            assert docs.inventory.product("coffee") == {"name": "Coffee"}
+
+
+@pytest.mark.parametrize(
+    ("act", "reason"),
+    [
+        (lambda inventory: inventory.give("tea", 3, at="shop", to="till-2"), "somebody else's now"),
+        (lambda inventory: inventory.count("tea", 9, at="shop"), "count again"),
+        (lambda inventory: inventory.ship("tea", 3, source="shop", to="store"), "under way"),
+        (lambda inventory: inventory.sell("tea", 30, at="shop", short="back-order"), "until a sale serves it"),
+    ],
+)
+async def test_what_can_not_be_taken_back_says_why_writes_nothing_and_gives_way_to_the_edit_before(
+    tmp_path: Path, act: Callable[[InventoryDocument], object], reason: str
+) -> None:
+    async with shop(tmp_path, "refuse") as peer:
+        await edited(peer, setting("price", 475))
+        async with peer.edit() as docs:
+            docs.inventory.set_attribute("tea", "unit", "packet")
+            act(docs.inventory)
+        unsynced = peer.status().unsynced
+        with pytest.raises(CannotUndo, match=reason) as refused:
+            await peer.undo()
+        assert refused.value.is_final
+        assert peer.status().unsynced == unsynced
+        assert await field(peer, "unit") == "packet"
+        assert (await peer.undo()).restored == ("tea/price",)
+
+
+async def test_rights_that_are_lacking_now_leave_the_edit_to_be_undone_later(tmp_path: Path) -> None:
+    async with shop(tmp_path, "refuse") as one, opened(tmp_path, "till-2") as two:
+        await exchange(one, two)
+        await edited(one, lambda inventory: inventory.receive("tea", 5, at="shop"))
+        await exchange(one, two)
+        # Rights to all of it are reclaimed, as from a device that was given up.
+        await edited(two, lambda inventory: inventory.reclaim("tea", 15, at="shop", of="till-1"))
+        await exchange(one, two)
+        with pytest.raises(CannotUndo, match="rights") as refused:
+            await one.undo()
+        assert not refused.value.is_final
+        await edited(two, lambda inventory: inventory.give("tea", 15, at="shop", to="till-1"))
+        await exchange(one, two)
+        await one.undo()
+        assert await stock(one) == (10, 10)
+
+
+async def test_metrics_stay_and_are_told(tmp_path: Path) -> None:
+    async with shop(tmp_path) as peer:
+        async with peer.edit() as docs:
+            docs.metrics.count("sales", "shop")
+            docs.inventory.sell("tea", 1, at="shop")
+        undone = await peer.undo()
+        assert len(undone.movements) == 1
+        assert [left.why for left in undone.left] == ["what was measured or counted stays"]
+        async with peer.edit() as docs:
+            docs.metrics.count("sales", "shop")
+        with pytest.raises(CannotUndo, match="measured or counted") as refused:
+            await peer.undo()
+        assert refused.value.is_final
+
+
+async def test_a_resolution_stays_part_of_the_record(tmp_path: Path) -> None:
+    async with shop(tmp_path) as one, opened(tmp_path, "till-2") as two:
+        await exchange(one, two)
+        for peer, price in ((one, 475), (two, 500)):
+            await edited(peer, setting("price", price))
+        await exchange(one, two)
+        await edited(one, lambda inventory: inventory.conflicts()[0].resolve(value=490))
+        with pytest.raises(CannotUndo) as refused:
+            await one.undo()
+        assert any("part of the record" in reason for reason in refused.value.reasons)
+        async with one.read() as docs:
+            assert docs.inventory.conflicts() == []
+            assert docs.inventory.attribute("tea", "price") == 490
+
+
+async def test_nothing_is_undone_before_the_first_edit_nor_of_a_run_before(tmp_path: Path) -> None:
+    async with shop(tmp_path):
+        pass
+    async with opened(tmp_path) as peer:
+        for step in (peer.undo, peer.redo):
+            with pytest.raises(NothingToUndo):
+                await step()
+
+
+async def test_an_undo_survives_a_restart_as_any_edit_does(tmp_path: Path) -> None:
+    async with shop(tmp_path) as peer:
+        await edited(peer, lambda inventory: inventory.sell("tea", 4, at="shop"))
+        await peer.undo()
+    async with opened(tmp_path) as peer:
+        assert await stock(peer) == (10, 10)
+
+
+async def test_only_so_many_edits_are_remembered(tmp_path: Path) -> None:
+    async with shop(tmp_path) as peer:
+        for number in range(DEEDS_MAX + 1):
+            await edited(peer, setting("price", number))
+        await exhaust(peer.undo, DEEDS_MAX)
+        assert await field(peer, "price") == 0
+
+
+async def exhaust(step: Callable[[], Awaitable[object]], times: int) -> None:
+    for _ in range(times):
+        await step()
+    with pytest.raises(NothingToUndo):
+        await step()
+
+
+async def test_an_edit_too_large_to_be_remembered_is_not_mistaken_for_the_one_before(tmp_path: Path) -> None:
+    async with shop(tmp_path) as peer:
+        async with peer.edit() as docs:
+            for number in range(BYTES_MAX // 60_000 + 1):
+                docs.inventory.set_attribute("tea", f"text {number}", "x" * 60_000)
+        with pytest.raises(CannotUndo, match="too large"):
+            await peer.undo()
+
+
+async def test_the_audit_trail_names_who_undid(tmp_path: Path) -> None:
+    async with shop(tmp_path) as peer:
+        await edited(peer, setting("price", 1))
+        catalog = await peer._shelf.open("inventory/catalog")
+        signed = len(catalog.replica.entries("edits"))
+        await peer.undo()
+        assert len(catalog.replica.entries("edits")) == signed + 1
