@@ -141,6 +141,9 @@ class RewriteIndex:
     def is_crowded(self, key: str) -> bool:
         return len(self._several.get(key, ())) > ELEMENTS_MAX
 
+    def is_settled(self, key: str) -> bool:
+        return key in self._settled
+
     def settle(self, key: str) -> None:
         """Never name this key again: what it first held was put where nobody changes it."""
         self._settled.add(key)

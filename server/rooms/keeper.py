@@ -153,7 +153,8 @@ class MovementKeeper:
     ) -> Notes:
         doubted = self._follow(update, verdict)
         if self._pending:
-            doubted |= self._pending
+            # Nearly always what was in doubt in a snapshot was settled right behind it, in the tail.
+            doubted |= {key for key in self._pending if not self._index.is_settled(key)}
             self._pending.clear()
         if not doubted:
             return NOTHING
@@ -251,6 +252,12 @@ def open_keeper(
             keeper = MovementKeeper(client, limits)
         case _:
             return None
+    recall_log(keeper, log, limits)
+    return keeper
+
+
+def recall_log(keeper: Keeper, log: Sequence[tuple[bytes, str | None]], limits: Limits) -> None:
+    """Let a keeper take in the updates of a log, and who brought each."""
     ledger, stored = Ledger(), limits.for_stored()
     for raw, author in log:
         update = decode_update(raw, stored)
@@ -258,7 +265,6 @@ def open_keeper(
         if verdict.fresh is not None:
             ledger.admit(verdict.fresh)
             keeper.recall(update, verdict, author)
-    return keeper
 
 
 def keeps(document: str) -> bool:
