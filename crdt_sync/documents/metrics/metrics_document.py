@@ -6,7 +6,7 @@ folded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -23,9 +23,10 @@ from crdt_sync.documents.metrics.retention import Rejection
 from crdt_sync.documents.metrics.rolling import Rollup
 from crdt_sync.documents.metrics.series import TimeSeries, Tracker
 from crdt_sync.documents.metrics.tracks import Sample, series_prefix
+from crdt_sync.documents.metrics.upkeep import Upkeep
 from crdt_sync.documents.roots import Roots
 from crdt_sync.documents.schema import COUNTERS, GAUGES, INT_MAX, Fault, check_quantity, whole
-from crdt_sync.errors import QuantityOutOfRange, WrongKind
+from crdt_sync.errors import InvalidValue, QuantityOutOfRange, WrongKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,10 @@ class Beside:
     """The periods that reads are of, where they are not of all."""
     forks: ForksView = NO_FORKS
     """Which keys of the edit's own document were written concurrently."""
+    catalog: Roots | None = None
+    """Where it is noted which periods have metrics."""
+    answered: MutableMapping[str, Hashable] = field(default_factory=dict)
+    """At which version of a closed document nothing in it was late."""
 
 
 class MetricsDocument:
@@ -61,11 +66,12 @@ class MetricsDocument:
         """Without ``period`` samples of any time go into this document."""
         beside = beside or Beside()
         self._roots = roots
-        self._others = beside.others
         self._routes: dict[str, tuple[Pen, Tracker]] = {}
-        self._forks = beside.forks
-        self._history = History(roots, period, self._others, beside.only)
-        self._pen = Pen(roots, wid=wid, clock=clock, now_ms=now_ms, generation=generation, period=period)
+        self._history = History(roots, period, beside.others, beside.only)
+        self._pen = Pen(
+            roots, wid=wid, clock=clock, now_ms=now_ms, generation=generation, period=period, catalog=beside.catalog
+        )
+        self._beside = beside
         self._tracker = Tracker(self._pen)
         self._rolled: set[Series] = set()
         self._caught_up = False
@@ -80,7 +86,7 @@ class MetricsDocument:
         if not self._caught_up:
             # With a clock that lags, our new number would lose against an older one that we can see.
             self._read_gauges()
-        self._roots.put(GAUGES, key, [self._pen.clock.tick(self._pen.now_ms()), checked])
+        self._pen.put(GAUGES, key, [self._pen.clock.tick(self._pen.now_ms()), checked])
 
     def gauge(self, metric: str, entity: str) -> int | float | None:
         """The latest number that anybody stated, or None. A full read: for many take :meth:`gauges` once."""
@@ -102,7 +108,7 @@ class MetricsDocument:
         total = (whole(self._roots.get(COUNTERS, key)) or 0) + step
         if total > INT_MAX:
             raise QuantityOutOfRange(by, "would take this writer's total beyond 2**53 - 1")
-        self._roots.put(COUNTERS, key, total)
+        self._pen.put(COUNTERS, key, total)
 
     def count_to(self, metric: str, entity: str, reading: int) -> None:
         """State what a meter of this writer's own reads, such as the bytes that a network card has sent since it
@@ -119,7 +125,7 @@ class MetricsDocument:
         key = counter_key(metric, entity, self._pen.wid, generation)
         if reading < (whole(self._roots.get(COUNTERS, key)) or 0):
             key = counter_key(metric, entity, self._pen.wid, generation + 1)
-        self._roots.put(COUNTERS, key, reading)
+        self._pen.put(COUNTERS, key, reading)
 
     def observe(self, metric: str, entity: str, total: int) -> None:
         """State a total that somebody else counts, such as the likes that a service reports for a post. However many
@@ -183,6 +189,20 @@ class MetricsDocument:
         return Distinct(self._pen, self._history, metric, entity)
 
     @property
+    def upkeep(self) -> Upkeep:
+        """What has to be seen to when periods end. Raises :class:`InvalidValue` where no catalog is at hand."""
+        if self._beside.catalog is None:
+            raise InvalidValue("without a catalog nobody knows which periods there are")
+        own = {} if self._pen.period is None else {self._pen.period: self._roots}
+        return Upkeep(
+            self._beside.catalog,
+            {**self._beside.others, **own},
+            clock=self._pen.clock,
+            now_ms=self._pen.now_ms,
+            answered=self._beside.answered,
+        )
+
+    @property
     def folded(self) -> list[str]:
         """The periods of which reads take the fold, sorted."""
         return self._history.folded
@@ -214,17 +234,17 @@ class MetricsDocument:
         Decodes them as a whole. Slots that two processes have written are found in the edit's own document alone."""
         now_ms, documents = self._pen.now_ms(), self._history.by_period
         found = {fault for period, view in documents.items() for fault in faults_of(view, period, now_ms)}
-        return sorted({*found, *fork_faults(self._forks), *self._history.decreases()})
+        return sorted({*found, *fork_faults(self._beside.forks), *self._history.decreases()})
 
     def _series_of(self, metric: str) -> list[Series]:
         return [series for series in self._history.all_series() if series[0] == nfc(metric)]
 
     def _route(self, period: str) -> tuple[Pen, Tracker] | None:
         """What samples of another period are written with; None where its document is not open."""
-        if period not in self._others:
+        if period not in self._beside.others:
             return None
         if period not in self._routes:
-            pen = self._pen.into(self._others[period], period)
+            pen = self._pen.into(self._beside.others[period], period)
             self._routes[period] = pen, Tracker(pen)
         return self._routes[period]
 

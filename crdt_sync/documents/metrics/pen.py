@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from crdt_sync.documents.clock import AHEAD_MS_MAX, HybridClock
 from crdt_sync.documents.keys import check_name, comp
+from crdt_sync.documents.metrics.periods import note_measured
 from crdt_sync.documents.names import day_of, period_of
 from crdt_sync.documents.roots import Roots, Value
 from crdt_sync.documents.schema import INT_MAX, check_writable
@@ -24,7 +25,9 @@ class Pen:
         now_ms: Callable[[], int],
         generation: int,
         period: str | None,
+        catalog: Roots | None = None,
     ) -> None:
+        """``catalog`` is where the period is noted with the first write."""
         self.roots = roots
         self.wid = check_name("writer", wid)
         self.part = comp(self.wid)
@@ -32,12 +35,16 @@ class Pen:
         self.now_ms = now_ms
         self.generation = generation
         self.period = period
+        self.catalog = catalog
         self._stamp: int | None = None
         self._is_writable = False
 
     def into(self, roots: Roots, period: str) -> Pen:
         """The same pen over the document of another period."""
-        return Pen(roots, wid=self.wid, clock=self.clock, now_ms=self.now_ms, generation=self.generation, period=period)
+        return Pen(
+            roots, wid=self.wid, clock=self.clock, now_ms=self.now_ms,
+            generation=self.generation, period=period, catalog=self.catalog,
+        )  # fmt: skip
 
     def check_writable(self) -> None:
         """Raise :class:`SchemaTooNew` or :class:`PeriodClosed` when nothing must be written here (any more)."""
@@ -64,6 +71,9 @@ class Pen:
         return None if self.period is None else _period_like(self.period, checked)
 
     def put(self, root: str, key: str, value: Value) -> None:
+        """Write, and see to it that others learn of this document."""
+        if self.catalog is not None and self.period is not None:
+            note_measured(self.catalog, self.period)
         self.roots.put(root, key, value)
 
     def stamp_after(self, seen: Iterable[int]) -> int:

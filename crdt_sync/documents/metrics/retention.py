@@ -1,6 +1,6 @@
 """The end of a period: its metrics folded into its year's document, and an answer to whatever comes too late.
 
-Four duties, each for whoever keeps a tenant's documents (the relay): :func:`close` a period some days after its end,
+Duties of whoever keeps a tenant's documents (the relay): :func:`close` a period some days after its end,
 :func:`answer_late`, and say which closed documents are :func:`due_to_retire`. Dropping a closed document as a whole is
 the only deletion that gives all bytes back. All of them may be done by several at once, and again and again.
 """
@@ -119,29 +119,34 @@ def close(document: Roots, period: str, year: Roots, *, width_s: int, closed: in
     return len(contents)
 
 
-def answer_late(document: Roots, period: str, year: RootsView) -> int:
-    """Answer what came into the closed document of ``period`` after its fold; return how many answers are new.
+def late_answers(document: RootsView, period: str, year: RootsView) -> dict[str, Value]:
+    """The entries of ``rej`` that the closed document of ``period`` lacks: a function of the two documents.
 
-    A function of the two documents. Nothing is answered before both the fold's note and all that it has covered are
-    here. Answers of a closing that was not the one that counts are taken back. Raises :class:`SchemaTooNew`."""
-    check_version(document)
+    Nothing is answered before both the fold's note and all that it has covered are here. Answers of a closing that was
+    not the one that counts are taken back (None)."""
     note = read_fold_notes(year)[0].get(period)
     if note is None:
-        return 0
+        return {}
     coverage, count = read_coverage(document, note.closing)
     if count != note.covers:
-        return 0
+        return {}
     answers: dict[str, Value] = {
         key: [TOO_LATE, bound, note.closing] for key, bound in beyond(document, coverage).items()
     }
     given = document.entries(REJECTED)
-    fresh = [key for key, answer in answers.items() if given.get(key) != answer]
-    void = [key for key, answer in given.items() if answer is not None and key not in answers]
-    for key in fresh:
-        document.put(REJECTED, key, answers[key])
-    for key in void:
-        document.put(REJECTED, key, None)
-    return len(fresh)
+    void: dict[str, Value] = {key: None for key, answer in given.items() if answer is not None and key not in answers}
+    return {**{key: answer for key, answer in answers.items() if given.get(key) != answer}, **void}
+
+
+def answer_late(document: Roots, period: str, year: RootsView) -> int:
+    """Answer what came into the closed document of ``period`` after its fold; return how many answers are new.
+
+    See :func:`late_answers`. Raises :class:`SchemaTooNew`."""
+    check_version(document)
+    answers = late_answers(document, period, year)
+    for key, answer in answers.items():
+        document.put(REJECTED, key, answer)
+    return sum(answer is not None for answer in answers.values())
 
 
 def due_to_retire(year: RootsView, now_ms: int, keep_days: int | None) -> list[str]:
