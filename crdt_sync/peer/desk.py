@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from crdt_sync.documents.catalog.arbitration import ConflictPolicy
@@ -11,12 +11,13 @@ from crdt_sync.documents.catalog.merges import MERGES, Merge
 from crdt_sync.documents.catalog.siblings import EDITS
 from crdt_sync.documents.clock import HybridClock
 from crdt_sync.documents.inventory import InventoryDocument
-from crdt_sync.documents.metrics.metrics_document import MetricsDocument
+from crdt_sync.documents.metrics.metrics_document import Beside, MetricsDocument
 from crdt_sync.documents.roots import Draft
 from crdt_sync.documents.schema import ATTRIBUTES
 from crdt_sync.documents.stock.warm_stock import WarmStock
 from crdt_sync.peer.deeds import Deed, Outline
 from crdt_sync.peer.local_document import Edit, LocalDocument
+from crdt_sync.peer.measured import Measured, SlotForks
 from crdt_sync.replica import Write
 
 
@@ -38,6 +39,8 @@ class Writer:
     now_ms: Callable[[], int]
     stock: WarmStock = field(default_factory=WarmStock)
     """What was read of the movements so far, kept over edits."""
+    answered: dict[str, Hashable] = field(default_factory=dict)
+    """At which version of a closed document of metrics nothing in it was late, kept over edits."""
     merges: Mapping[str, Merge] = field(default_factory=lambda: MERGES)
     """The functions that may close conflicts."""
 
@@ -52,16 +55,24 @@ class Desk:
         movements: LocalDocument,
         metrics: LocalDocument,
         history: Mapping[str, LocalDocument],
+        measured: Measured,
         writer: Writer,
     ) -> None:
-        self._documents = (catalog, movements, metrics)
+        self._documents = (catalog, movements, metrics, *measured.documents.values())
         self._drafts = tuple(Draft(document.replica) for document in self._documents)
         self._writer = writer
         self.catalog = catalog
         self.rid = writer.rid
         self.deed = Deed()
         """What was written, once :meth:`commit` has returned."""
-        catalog_draft, movements_draft, metrics_draft = self._drafts
+        catalog_draft, movements_draft, metrics_draft, *other_drafts = self._drafts
+        beside = Beside(
+            dict(zip(measured.documents, other_drafts, strict=True)),
+            measured.only,
+            SlotForks(metrics.replica),
+            catalog_draft,
+            writer.answered,
+        )
         self.documents = Documents(
             InventoryDocument(
                 catalog_draft,
@@ -74,7 +85,9 @@ class Desk:
                 policy=ConflictPolicy(catalog.replica, writer.merges),
                 warm=writer.stock,
             ),
-            MetricsDocument(metrics_draft, wid=writer.wid, clock=writer.clock, now_ms=writer.now_ms, period=period),
+            MetricsDocument(
+                metrics_draft, wid=writer.wid, clock=writer.clock, now_ms=writer.now_ms, period=period, beside=beside
+            ),
         )
 
     def close(self) -> None:

@@ -26,6 +26,7 @@ from crdt_sync.peer.changes import BUFFER_MAX, Changes
 from crdt_sync.peer.desk import Desk, Documents, Writer
 from crdt_sync.peer.link import Link
 from crdt_sync.peer.local_document import LocalDocument
+from crdt_sync.peer.measured import NOTHING_MEASURED, Measured, measured, open_for_edit, open_for_look
 from crdt_sync.peer.relay_address import RelayAddress, connected
 from crdt_sync.peer.shelf import Shelf
 from crdt_sync.peer.status import Status
@@ -110,14 +111,19 @@ class OfflinePeer:
                 shelf.feed.close()
 
     @asynccontextmanager
-    async def edit(self, *, period: str | None = None) -> AsyncIterator[Documents]:
+    async def edit(self, *, period: str | None = None, metrics: Iterable[str] = ()) -> AsyncIterator[Documents]:
         """Edit the documents of a period (the current UTC month).
 
         When the block ends, everything that it wrote is on this machine's disk, in one commit; when it raises, nothing
-        is written. Edits of one peer take turns. Reads cover the period and those that are open.
+        is written. Edits of one peer take turns. Reads cover the period and those that are open. Samples go into the
+        metrics of their own period, where those are open: the period before, and all that ``metrics`` names, are.
         """
         async with self._editing:
-            desk = await self._desk(period or period_of(self._writer.now_ms()))
+            now_ms = self._writer.now_ms()
+            period = period or period_of(now_ms)
+            catalog = await self._shelf.open(CATALOG)
+            beside = await open_for_edit(self._shelf, catalog, period, metrics, now_ms)
+            desk = await self._desk(period, beside=beside)
             try:
                 yield desk.documents
                 await self._commit(desk)
@@ -130,7 +136,10 @@ class OfflinePeer:
         known = await self.periods() if periods is None else sorted(periods)
         for period in known:
             await self._shelf.open(movements_document(period))
-        desk = await self._desk(known[-1] if known else period_of(self._writer.now_ms()), known)
+        period = known[-1] if known else period_of(self._writer.now_ms())
+        only = None if periods is None else known
+        beside = await open_for_look(self._shelf, await self._shelf.open(CATALOG), period, only)
+        desk = await self._desk(period, known, beside)
         desk.close()
         yield desk.documents
 
@@ -258,7 +267,7 @@ class OfflinePeer:
             with suppress(ConnectionClosed):  # The next link joins all that is open here.
                 await self._link.join(document)
 
-    async def _desk(self, period: str, others: Iterable[str] = ()) -> Desk:
+    async def _desk(self, period: str, others: Iterable[str] = (), beside: Measured = NOTHING_MEASURED) -> Desk:
         catalog, movements, metrics = [
             await self._shelf.open(name) for name in (CATALOG, movements_document(period), metrics_document(period))
         ]
@@ -267,7 +276,7 @@ class OfflinePeer:
             for other in {*others, *_periods(catalog)} - {period}
             if (document := self._shelf.get(movements_document(other))) is not None
         }
-        return Desk(catalog, period, movements, metrics, history, self._writer)
+        return Desk(catalog, period, movements, metrics, history, beside, self._writer)
 
     async def _commit(self, desk: Desk) -> None:
         if not desk.has_writes:
@@ -362,6 +371,8 @@ class OfflinePeer:
         if self._follow == "all" and self._link is not None:
             for period in _periods(catalog):
                 await self._link.join(movements_document(period))
+            for period in measured(catalog).to_follow:
+                await self._link.join(metrics_document(period))
 
     def _check_refusals(self, link: Link) -> None:
         # Every edit opens the period's metrics, wanted or not: while they are empty, no one misses them.
