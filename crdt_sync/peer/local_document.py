@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from crdt_sync.errors import ReplicaBroken, StoreCorrupted
@@ -119,6 +119,24 @@ class LocalDocument:
         self._unsynced.append(self.mark)
         await self._debt.settle()
         self._tell(is_local=not before)
+        return Edit(update, self.mark)
+
+    async def inherit(
+        self, writes: Sequence[Write], at_ms: int, retire: Callable[[Sequence[Record]], Awaitable[None]]
+    ) -> Edit:
+        """Make ``writes``, whose update goes to the log in the very commit that retires the document which they come
+        from: ``retire`` appends what it is given. Call with :attr:`lock` held."""
+        update = self.replica.write(writes)
+        assert update is not None, "an edit without writes is none"
+        record = Record(update, self._author, at_ms)
+        self._is_unsure = True
+        await retire([record])
+        self.mark = await self._log.append([])
+        self._is_unsure = False
+        self._tail_records += 1
+        self._tail_bytes += len(update)
+        self._unsynced.append(self.mark)
+        self._tell(is_local=True)
         return Edit(update, self.mark)
 
     async def keep(self, fresh: Sequence[bytes], at_ms: int) -> Edit | None:

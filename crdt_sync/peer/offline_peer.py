@@ -16,7 +16,7 @@ from crdt_sync.documents.catalog.merges import MERGES, Merge
 from crdt_sync.documents.catalog.registers import read_periods
 from crdt_sync.documents.clock import HybridClock
 from crdt_sync.documents.keys import to_base36
-from crdt_sync.documents.names import CATALOG, metrics_document, movements_document, period_of
+from crdt_sync.documents.names import CATALOG, is_catalog, metrics_document, movements_document, period_of
 from crdt_sync.documents.schema import PERIODS
 from crdt_sync.documents.stock.movements import GIVE, WANT
 from crdt_sync.errors import NotSynced, SyncError
@@ -24,9 +24,11 @@ from crdt_sync.limits import DEFAULT_LIMITS, Limits
 from crdt_sync.peer.backoff import backoff_s
 from crdt_sync.peer.changes import BUFFER_MAX, Changes
 from crdt_sync.peer.desk import Desk, Documents, Writer
+from crdt_sync.peer.endings import CLOCK, Endings
 from crdt_sync.peer.link import Link
 from crdt_sync.peer.local_document import LocalDocument
 from crdt_sync.peer.measured import NOTHING_MEASURED, Measured, measured, open_for_edit, open_for_look
+from crdt_sync.peer.personal import PersonalData
 from crdt_sync.peer.relay_address import RelayAddress, connected
 from crdt_sync.peer.shelf import Shelf
 from crdt_sync.peer.status import Status
@@ -36,16 +38,12 @@ from crdt_sync.values import check_tenant
 
 Follow: TypeAlias = Literal["all", "own"]
 
-CLOCK = "clock"
-"""Mark of the catalog's log: the greatest stamp given, so that a restart with a lagging clock gives no earlier one."""
-
-
 def wall_clock_ms() -> int:
     """This machine's wall clock in Unix milliseconds."""
     return time.time_ns() // 1_000_000
 
 
-class OfflinePeer:
+class OfflinePeer(PersonalData):
     """Made by :func:`open_peer`, or ``async with OfflinePeer.open(...)``. For one event loop."""
 
     def __init__(
@@ -63,6 +61,7 @@ class OfflinePeer:
         self._follow = follow
         self._limits = limits
         self._editing = asyncio.Lock()
+        self._endings = Endings(shelf, writer, limits, self._editing)
         self._history = EditHistory()
         self._link: Link | None = None
         self._link_changed = asyncio.Event()
@@ -102,7 +101,7 @@ class OfflinePeer:
         async with open_sqlite_store(Path(path), create=True, kind=f"peer of {check_tenant(tenant)}") as store:
             shelf = Shelf(store, name, limits)
             await shelf.take_stock()
-            stamp = (await store.log(CATALOG).load()).marks.get(CLOCK, 0)
+            stamp = (await shelf.log(CATALOG).load()).marks.get(CLOCK, 0)
             functions = {**MERGES, **(merges or {})}
             writer = Writer(name, f"{name}.{to_base36(now_ms())}", HybridClock(stamp), now_ms, merges=functions)
             try:
@@ -120,13 +119,16 @@ class OfflinePeer:
         """
         async with self._editing:
             now_ms = self._writer.now_ms()
+            into = period or await period_to_write(self._shelf, now_ms, self._limits)
             period = period or period_of(now_ms)
             catalog = await self._shelf.open(CATALOG)
             beside = await open_for_edit(self._shelf, catalog, period, metrics, now_ms)
-            desk = await self._desk(period, beside=beside)
+            desk = await self._desk(period, also, beside, into=into)
             try:
+                desk.move_on_late()
                 yield desk.documents
                 await self._commit(desk)
+                await note_nothing_late(self._shelf, desk.without_late)
             finally:
                 desk.close()
 
@@ -146,7 +148,7 @@ class OfflinePeer:
     async def periods(self) -> Sequence[str]:
         """The periods that have movements, as far as this peer knows."""
         catalog = await self._shelf.open(CATALOG)
-        return _periods(catalog)
+        return [period for period in _periods(catalog) if not self._shelf.has_ended(movements_document(period))]
 
     def status(self) -> Status:
         """How this peer stands, without asking anybody."""
@@ -157,6 +159,7 @@ class OfflinePeer:
             last_error=self._last_error,
             refused=tuple(f"{name}: {denied.reason}" for name, denied in refusals),
             damaged=tuple(self._shelf.damaged.values()),
+            ended=tuple(f"{name}: {note.error()}" for name, note in self._shelf.ended.items()),
         )
 
     async def sync(self, *, timeout_s: float = 60.0) -> None:
@@ -267,16 +270,15 @@ class OfflinePeer:
             with suppress(ConnectionClosed):  # The next link joins all that is open here.
                 await self._link.join(document)
 
-    async def _desk(self, period: str, others: Iterable[str] = (), beside: Measured = NOTHING_MEASURED) -> Desk:
-        catalog, movements, metrics = [
-            await self._shelf.open(name) for name in (CATALOG, movements_document(period), metrics_document(period))
-        ]
-        history = {
-            other: document
-            for other in {*others, *_periods(catalog)} - {period}
-            if (document := self._shelf.get(movements_document(other))) is not None
-        }
-        return Desk(catalog, period, movements, metrics, history, beside, self._writer)
+    async def _desk(
+        self, period: str, others: Iterable[str] = (), beside: Measured = NOTHING_MEASURED, into: str | None = None
+    ) -> Desk:
+        catalog, metrics = [await self._shelf.open(name) for name in (CATALOG, metrics_document(period))]
+        for name in {into or period, *others}:
+            await self._shelf.open(movements_document(name))
+        await open_periods(self._shelf, catalog)
+        stock = opened(self._shelf, catalog, {into or period, *others})
+        return Desk(catalog, into or period, stock, metrics, beside, self._writer, self._limits, month=period)
 
     async def _commit(self, desk: Desk) -> None:
         if not desk.has_writes:
@@ -315,7 +317,7 @@ class OfflinePeer:
         if self._relay is None:
             raise NotSynced("this peer was opened without a relay")
         async with connected(self._relay, self._limits, timeout_s=timeout_s) as socket:
-            link = Link(socket, self._shelf, self._limits, self._on_news)
+            link = Link(socket, self._shelf, self._limits, self._on_news, self._endings.end)
             talking = asyncio.create_task(link.run(), name="link")
             self._set_link(link)
             try:
@@ -351,7 +353,7 @@ class OfflinePeer:
 
     async def _on_news(self, document: LocalDocument, fresh: Sequence[bytes]) -> None:
         """The catalog says which periods there are; a period that begins while we are online is followed at once."""
-        if document.name == CATALOG:
+        if is_catalog(document.name):
             await self._follow_periods(document)
         # A movement of a kind holds the kind's name in plain bytes. Other bytes may do so, too: then we look in vain.
         elif any(kind.encode() in update for update in fresh for kind in (WANT, GIVE)):

@@ -18,3 +18,5 @@ class Status:
     """What the relay refused, document by document."""
     damaged: tuple[str, ...] = ()
     """Documents of the file that can't be read, and why; using one of them raises :class:`StoreCorrupted`."""
+    ended: tuple[str, ...] = ()
+    """Documents that this peer had and that have ended, why, and what became of edits that no relay had."""

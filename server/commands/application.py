@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from server.commands.check_config import check_config
+from server.commands.epoch import epoch
 from server.commands.inspect import inspect
 from server.commands.quality import quality
 from server.commands.replay import WHOLE_LINE, replay
@@ -30,5 +31,6 @@ application.command()(rooms)
 application.command()(inspect)
 application.command()(verify)
 application.command()(retire)
+application.command()(epoch)
 application.command()(quality)
 application.command("replay", context_settings=dict(WHOLE_LINE))(replay)
