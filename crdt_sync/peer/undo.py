@@ -139,11 +139,15 @@ class _Field(NamedTuple):
     @property
     def is_addition(self) -> bool:
         """It has added a product to the catalog."""
-        return self.field == LIFE and not self.is_location and self.write.new == ACTIVE
+        return self._is_life and self.write.old != ACTIVE and self.write.new == ACTIVE
 
     @property
     def is_deletion(self) -> bool:
-        return self.field == LIFE and not self.is_location and self.write.new != ACTIVE
+        return self._is_life and self.write.old == ACTIVE and self.write.new != ACTIVE
+
+    @property
+    def _is_life(self) -> bool:
+        return self.field == LIFE and not self.is_location
 
 
 class _Reversal:
@@ -213,6 +217,8 @@ class _Reversal:
             self._left.append(Left(write.key, "locations are not taken out of the catalog"))
         elif name in in_use and not is_location:
             self._left.append(Left(write.key, "others use the product by now"))
+        elif attribute == LIFE:
+            self._left.append(Left(write.key, "it is what it was before"))
         else:
             put = self._inventory.set_location_attribute if is_location else self._inventory.set_attribute
             self._try(field, lambda: put(name, attribute, read_value(write.old)))

@@ -75,7 +75,7 @@ async def test_an_attribute_goes_back_to_what_it_was_and_forth_again(tmp_path: P
             tea.price, tea.unit = Money(475, "GBP"), "packet"
         undone = await peer.undo()
         assert set(undone.restored) == {"tea/price", "tea/unit"}
-        assert undone.movements == undone.left == ()
+        assert (undone.movements, undone.left) == ((), ())
         assert (await field(peer, "price"), await field(peer, "unit")) == (450, None)
         redone = await peer.redo()
         assert set(redone.restored) == {"tea/price", "tea/unit"}
