@@ -141,7 +141,9 @@ async def end(process: asyncio.subprocess.Process) -> None:
 def environment() -> Mapping[str, str]:
     """Ours, with the project's own modules in reach and without settings meant for another relay."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CRDT_SYNC_")}
-    return {**kept, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), kept.get("PYTHONPATH")]))}
+    path = os.pathsep.join(filter(None, [str(ROOT), kept.get("PYTHONPATH")]))
+    # What is measured is the relay; its steward would be one more peer that loads everything.
+    return {**kept, "PYTHONPATH": path, "CRDT_SYNC_STEWARD": "off"}
 
 
 async def _address(process: asyncio.subprocess.Process) -> str:
