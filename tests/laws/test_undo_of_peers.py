@@ -120,7 +120,7 @@ async def opening(peer: OfflinePeer, escrow: str | None) -> None:
     peer._history._done.clear()
 
 
-ACTS = st.one_of(
+ACTS: st.SearchStrategy[Any] = st.one_of(
     st.tuples(st.just("set"), st.sampled_from(("tea", "coffee")), st.integers(1, 3)),
     st.tuples(st.just("name"), st.sampled_from(("tea", "coffee")), st.sampled_from(("x", "y", None))),
     st.tuples(st.sampled_from(("add", "delete")), st.sampled_from(("tea", "coffee")), st.none()),
@@ -131,7 +131,7 @@ ACTS = st.one_of(
     ),
 )
 EDITS = st.lists(ACTS, min_size=1, max_size=3)
-STEPS = st.one_of(
+STEPS: st.SearchStrategy[Any] = st.one_of(
     st.tuples(st.just("edit"), st.integers(0, 1), EDITS),
     st.tuples(st.sampled_from(("undo", "redo", "exchange")), st.integers(0, 1), st.just([])),
 )
