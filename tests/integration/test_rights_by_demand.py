@@ -89,7 +89,7 @@ async def test_a_rule_and_a_function_of_ones_own_close_a_conflict_equally_on_two
             name=name,
             relay=relay.ws,
             token=relay.token("ruled"),
-            merges={"joined": joined},  # type: ignore[dict-item]
+            merges={"joined": joined},
         )
 
     async with with_joining("till-1") as one, with_joining("till-2") as two:
