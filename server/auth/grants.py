@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Literal, TypeAlias
 
+from crdt_sync.documents.names import base_of
 from crdt_sync.errors import Forbidden, InvalidName, Unauthenticated
 from crdt_sync.values import RoomId, check_document
 
@@ -42,7 +43,7 @@ class DocumentPattern:
     """Which documents: an exact name, ``inventory/*`` for all below ``inventory``, or ``*`` for all of the tenant.
 
     A wildcard is the whole last segment and stands for one or more segments; ``inventory/*`` does not match
-    ``inventory`` itself.
+    ``inventory`` itself. An exact name stands for all epochs of its document, ``inventory/catalog.2`` among them.
     """
 
     text: str
@@ -64,7 +65,7 @@ class DocumentPattern:
             return True
         if self.text.endswith("/*"):
             return document.startswith(self.text[:-1])
-        return document == self.text
+        return self.text in (document, base_of(document))
 
     def __str__(self) -> str:
         return self.text
