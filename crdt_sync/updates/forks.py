@@ -27,7 +27,7 @@ from crdt_sync.updates.content import GONE, elements, last_but_one
 from crdt_sync.updates.decode import ANY, DELETED, DecodedUpdate, Deletes, Struct, decode_update
 from crdt_sync.updates.gate import Verdict, judge
 from crdt_sync.updates.ledger import Ledger
-from crdt_sync.updates.ranges import Ranges
+from crdt_sync.updates.ranges import DeleteSet
 from crdt_sync.values import ClientId, Clock, Id
 
 _NOBODY: Final = -1
@@ -246,7 +246,7 @@ class ForkIndex:
         its writer made them: only they tell which deletes it had not seen. Feeding twice is feeding once."""
         forked: list[tuple[str, str]] = []
         overruled: list[Overruled] = []
-        deletes = _Deleted(update.deletes)
+        deletes = DeleteSet(update.deletes)
         for run in verdict.runs:
             client, structs = update.sections[run.section]
             if run.end - run.first != len(structs):
@@ -265,7 +265,7 @@ class ForkIndex:
                 elif not was_deleted:
                     continue
                 # Its writer may have seen a delete; who overwrites what is there deletes it in the same transaction.
-                if is_own_bytes and deletes.name(struct.origin):
+                if is_own_bytes and struct.origin is not None and struct.origin in deletes:
                     if was_deleted:
                         overruled.append(Overruled(register.root, register.key, register.head(element)))
                 elif is_own_bytes or was_deleted:
@@ -334,21 +334,3 @@ class ForkIndex:
                         only = register.only
                         if only is not None and only.client == client and start <= only.clock < end:
                             register.is_deleted = True
-
-
-class _Deleted:
-    """The deletes of one update; sorted only when somebody asks, and then once."""
-
-    __slots__ = ("_deletes", "_sorted")
-
-    def __init__(self, deletes: Deletes) -> None:
-        self._deletes = deletes
-        self._sorted: dict[ClientId, Ranges] = {}
-
-    def name(self, id_: Id | None) -> bool:
-        if id_ is None or id_[0] not in self._deletes:
-            return False
-        ranges = self._sorted.get(id_[0])
-        if ranges is None:
-            ranges = self._sorted[id_[0]] = Ranges(self._deletes[id_[0]])
-        return not ranges.missing(id_[1], id_[1] + 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 Range: TypeAlias = tuple[int, int]
@@ -66,6 +66,25 @@ class Ranges:
         if start < end:
             gaps.append((start, end))
         return gaps
+
+
+class DeleteSet:
+    """What one update deletes, by client; sorted only when somebody asks, and then once."""
+
+    __slots__ = ("_deletes", "_sorted")
+
+    def __init__(self, deletes: Mapping[int, Sequence[Range]]) -> None:
+        self._deletes = deletes
+        self._sorted: dict[int, Ranges] = {}
+
+    def __contains__(self, id_: tuple[int, int]) -> bool:
+        client, clock = id_
+        if client not in self._deletes:
+            return False
+        ranges = self._sorted.get(client)
+        if ranges is None:
+            ranges = self._sorted[client] = Ranges(self._deletes[client])
+        return not ranges.missing(clock, clock + 1)
 
 
 def _merged(ranges: Iterable[Range]) -> list[int]:

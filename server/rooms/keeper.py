@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_right, insort
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final, NamedTuple, Protocol
 
 from crdt_sync.documents.catalog.siblings import EDITS, SIBLINGS_MAX, VAULT, readable, value_of
@@ -19,13 +20,14 @@ from crdt_sync.documents.schema import ATTRIBUTES, MOVEMENTS, stamp
 from crdt_sync.documents.stock.originals import ORIGINALS
 from crdt_sync.errors import DocumentError
 from crdt_sync.limits import Limits
-from crdt_sync.updates.content import GONE
-from crdt_sync.updates.decode import DecodedUpdate, decode_update
+from crdt_sync.updates.content import GONE, elements
+from crdt_sync.updates.decode import DELETED, DecodedUpdate, decode_update
 from crdt_sync.updates.encode import write_entries
 from crdt_sync.updates.forks import ForkIndex, Head
 from crdt_sync.updates.gate import Verdict, judge
 from crdt_sync.updates.ledger import Ledger
 from crdt_sync.updates.pieces import Span
+from crdt_sync.updates.ranges import DeleteSet
 from crdt_sync.updates.reuse import is_same
 from crdt_sync.updates.rewrites import RewriteIndex
 from crdt_sync.values import ClientId, Clock, Id
@@ -42,7 +44,9 @@ _TURNS_MAX: Final = 256
 class Notes(NamedTuple):
     """What the relay adds to an update, and why."""
 
-    updates: Sequence[bytes] = ()
+    before: Sequence[bytes] = ()
+    """To be kept and told before the update."""
+    after: Sequence[bytes] = ()
     changed: Sequence[str] = ()
     """The movements that it changed after the fact."""
 
@@ -56,7 +60,7 @@ class Keeper(Protocol):
     def note(
         self, update: DecodedUpdate, verdict: Verdict, history: History, author: str, *, is_one_edit: bool
     ) -> Notes:
-        """Take in what ``history`` holds already, and say what the relay must add to it. ``is_one_edit`` tells the
+        """Take in what ``history`` is about to hold, and say what the relay must add to it. ``is_one_edit`` tells the
         bytes of a transaction from a merged state."""
         ...
 
@@ -89,7 +93,7 @@ class CatalogKeeper:
                 is_readable, value = value_of(head)
                 if is_readable and not self._index.heads(VAULT, entry):
                     lacking[entry] = self._entry(value, head)
-        return Notes(self._pen.write(VAULT, lacking)) if lacking else NOTHING
+        return Notes(after=self._pen.write(VAULT, lacking)) if lacking else NOTHING
 
     def _entry(self, value: Value, head: Head) -> Value:
         """``[value, device, stamp, person, base]``; what is unknown at its end is left out."""
@@ -135,8 +139,8 @@ class MovementKeeper:
     """Notes what a movement said at first, when it was written again with other content, or deleted.
 
     The change itself is kept, for its page would lose all its later work if it were refused; but readers take the
-    original. A key that is written again with equal content is no change: so does whoever books in elsewhere what came
-    too late."""
+    original. That goes before the change, so that nobody ever sees another sum. A key that is written again with equal
+    content is no change: so does whoever books in elsewhere what came too late."""
 
     def __init__(self, client: ClientId, limits: Limits) -> None:
         """``client`` must be an id that nobody has written under, and nobody else will."""
@@ -158,8 +162,9 @@ class MovementKeeper:
             self._pending.clear()
         if not doubted:
             return NOTHING
-        originals = {key: row for key in sorted(doubted) if (row := self._original(key, history)) is not GONE}
-        return Notes(self._pen.write(ORIGINALS, originals), list(originals)) if originals else NOTHING
+        sight = _Sight(update, history, self._limits)
+        originals = {key: row for key in sorted(doubted) if (row := self._original(key, sight)) is not GONE}
+        return Notes(self._pen.write(ORIGINALS, originals), (), list(originals)) if originals else NOTHING
 
     def _follow(self, update: DecodedUpdate, verdict: Verdict) -> set[str]:
         doubted = self._index.feed(update, verdict)
@@ -170,23 +175,44 @@ class MovementKeeper:
                     doubted.discard(struct.key)
         return doubted
 
-    def _original(self, key: str, history: History) -> Any:
+    def _original(self, key: str, sight: _Sight) -> Any:
         """What a movement said at first, if it says anything else now; else ``GONE``."""
         elements = self._index.elements(key)
-        contents = [content for id_ in elements if (content := self._content(id_, history)) is not GONE]
+        contents = [content for id_ in elements if (content := sight.content(id_)) is not GONE]
         if not contents:
             # Overwritten or deleted before anything of it was here: there is nothing to go back to.
             return GONE
         shown = self._index.shown(key)
-        is_gone = shown is None or history.is_deleted(shown) or self._content(shown, history) is GONE
+        is_gone = shown is None or sight.is_deleted(shown) or sight.content(shown) is GONE
         is_changed = any(not is_same(contents[0], content) for content in contents[1:])
         if not is_gone and not is_changed and not self._index.is_crowded(key):
             return GONE
         # A nested type is no movement and never was, and null would say that there is no original.
         return [] if contents[0] is None or isinstance(contents[0], tuple) else contents[0]
 
-    def _content(self, id_: Id, history: History) -> Any:
-        return history.content(id_, self._limits)
+
+class _Sight:
+    """What a document will hold with one more update."""
+
+    def __init__(self, update: DecodedUpdate, history: History, limits: Limits) -> None:
+        self._raw = update.raw
+        self._structs = dict(update.sections)
+        self._deletes = DeleteSet(update.deletes)
+        self._history = history
+        self._limits = limits
+
+    def content(self, id_: Id) -> Any:
+        """What an element holds; ``GONE`` when it was collected."""
+        client, clock = id_
+        structs = self._structs.get(client, ())
+        place = bisect_right(structs, clock, key=lambda struct: struct.clock) - 1
+        struct = structs[place] if place >= 0 else None
+        if struct is not None and clock < struct.clock + struct.length and struct.kind != DELETED:
+            return next(islice(elements(self._raw, struct), clock - struct.clock, None))
+        return self._history.content(id_, self._limits)
+
+    def is_deleted(self, id_: Id) -> bool:
+        return id_ in self._deletes or self._history.is_deleted(id_)
 
 
 class Authors:

@@ -27,7 +27,7 @@ from crdt_sync.updates.decode import DecodedUpdate, decode_update
 from crdt_sync.updates.gate import Verdict, judge
 from crdt_sync.updates.pieces import EMPTY_UPDATE, Piece
 from server.rooms.history import History
-from server.rooms.keeper import AUTHOR, Keeper
+from server.rooms.keeper import AUTHOR, NOTHING, Keeper, Notes
 from server.rooms.presence import Roster
 
 MemberId: TypeAlias = int
@@ -235,8 +235,13 @@ class Room:
             # A page may hold what it can't use yet; a peer of ours never does, and would take the ack for all of it.
             raise OutOfTurn("a peer's whole state builds on something that is not in it")
         if verdict.fresh is not None:
+            self._check_size(verdict.fresh)
+            notes = self._notes(said.update, verdict, member.author, is_one_edit=not whole_state)
+            self._keep_own(notes.before, turn)
             self._keep(verdict.fresh, said, member, turn, is_whole=not verdict.gap)
-            self._keep_lost(said.update, verdict, member.author, turn, is_one_edit=not whole_state)
+            self._keep_own(notes.after, turn)
+            if notes.changed:
+                turn.changed.append(Changed(member.author, notes.changed))
         if verdict.gap and not whole_state:
             turn.gaps += 1
             if not member.owes_state:
@@ -251,9 +256,6 @@ class Room:
 
     def _keep(self, fresh: Piece, said: Said, member: _Member, turn: Turn, *, is_whole: bool) -> None:
         assert said.update is not None
-        size = self._history.size_bytes + len(fresh.raw)
-        if size > self._limits.document_bytes_max:
-            raise LimitExceeded("document_bytes_max", self._limits.document_bytes_max, size)
         seq = self._history.add(fresh)
         turn.kept.append(Kept(fresh.raw, member.author))
         if fresh.raw is said.update.raw and member.wants_echo:
@@ -264,25 +266,28 @@ class Room:
             # An echo says that all of it is on disk, which is not so where something was not ready.
             self._echo(said, member, turn)
 
-    def _keep_lost(
-        self, update: DecodedUpdate, verdict: Verdict, author: str, turn: Turn, *, is_one_edit: bool
-    ) -> None:
-        """Add what the relay itself has to write about an update, in the same turn."""
+    def _check_size(self, fresh: Piece) -> None:
+        size = self._history.size_bytes + len(fresh.raw)
+        if size > self._limits.document_bytes_max:
+            raise LimitExceeded("document_bytes_max", self._limits.document_bytes_max, size)
+
+    def _notes(self, update: DecodedUpdate, verdict: Verdict, author: str, *, is_one_edit: bool) -> Notes:
+        """What the relay itself has to write about an update."""
         if self._keeper is None:
-            return
+            return NOTHING
+        return self._keeper.note(update, verdict, self._history, author, is_one_edit=is_one_edit)
+
+    def _keep_own(self, updates: Sequence[bytes], turn: Turn) -> None:
+        """Keep what the relay writes, in the turn of the update that it is about."""
         # What we write is bound by what was written, not by what one member may send.
         stored = self._limits.for_stored()
-        notes = self._keeper.note(update, verdict, self._history, author, is_one_edit=is_one_edit)
-        if notes.changed:
-            turn.changed.append(Changed(author, notes.changed))
-        for raw in notes.updates:
+        for raw in updates:
             own = decode_update(raw, stored)
             judged = judge(own, self._history.ledger, stored)
             assert judged.fresh is not None, "an entry under a fresh client id is new"
-            seq = self._history.add(judged.fresh)
-            self._keeper.note(own, judged, self._history, AUTHOR, is_one_edit=True)
+            self._notes(own, judged, AUTHOR, is_one_edit=True)
             turn.kept.append(Kept(raw, AUTHOR))
-            turn.deliveries.append(Broadcast(NewUpdate(raw), seq, None))
+            turn.deliveries.append(Broadcast(NewUpdate(raw), self._history.add(judged.fresh), None))
 
     def _echo(self, said: Said, member: _Member, turn: Turn) -> None:
         assert said.update is not None

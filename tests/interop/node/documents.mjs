@@ -73,11 +73,12 @@ const isSound = (v, mid) => Array.isArray(v) && isText(v[0]) && Object.hasOwn(ef
   (v[0] !== 'cnt' || (Number.isSafeInteger(v[7]?.counted) && isText(v[7].prev ?? ''))) &&
   /^[0-9a-z]{1,11}\.[0-9a-z]{1,11}$/.test(mid)
 const isAfter = ([mid, v], [otherMid, other]) => v[5] > other[5] || (v[5] === other[5] && mid > otherMid)
+export const movements = doc => new Map([...doc.getMap('mv'), ...doc.getMap('orig')])
 export const stockTable = docs => {
   const table = new Map(), rows = new Map(), arrivals = new Map(), ends = new Map(), counts = new Map()
   const cellOf = v => JSON.stringify([nfc(v[1]), nfc(v[2])])
   const add = v => table.set(cellOf(v), (table.get(cellOf(v)) ?? 0) + effect[v[0]] * v[3])
-  for (const doc of docs) doc.getMap('mv').forEach((v, mid) => isSound(v, mid) && !rows.has(mid) && rows.set(mid, v))
+  for (const doc of docs) movements(doc).forEach((v, mid) => isSound(v, mid) && !rows.has(mid) && rows.set(mid, v))
   rows.forEach((v, mid) => {
     const hold = rank[v[0]] && rows.get(v[6])
     if (v[0] === 'recv') {
