@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from crdt_sync.documents.keys import is_movement_id
 from crdt_sync.documents.roots import Value
 from crdt_sync.documents.schema import ATTRIBUTES, MOVEMENTS
-from crdt_sync.documents.stock.movements import Movement, read_movement
+from crdt_sync.documents.stock.coverage import HOME
+from crdt_sync.documents.stock.movements import GIVE, WANT, Movement, read_movement
 from crdt_sync.replica import Replica, Write
 from crdt_sync.updates.decode import decode_update
 
@@ -60,13 +62,16 @@ class Deed:
     def add(self, outline: Outline, update: bytes) -> None:
         """What was outlined has been made, as ``update``: every write is one element, in their order."""
         period = outline.document.partition("/")[2]
+        # What moved on from a closed period was done in another edit, long ago.
+        moved_on = {key for root, key, _ in outline.writes if root == HOME}
         for clock, (root, key, value) in enumerate(outline.writes, outline.clock):
             if root == ATTRIBUTES:
                 made = f"{outline.client}.{clock}"
                 self.fields.append(FieldWrite(key, outline.olds[key], value, made, made))
             elif root == MOVEMENTS:
-                self.movements.append(MovementWrite(period, key, value))
-            else:
+                if key not in moved_on and not _is_answer(value):
+                    self.movements.append(MovementWrite(period, key, value))
+            elif root != HOME:
                 self.others.add((outline.document, root))
         if outline.olds:
             self.updates.append(update)
@@ -112,6 +117,15 @@ class Outline(NamedTuple):
         clock = replica.state.get(replica.client_id, 0) + len(signature)
         olds = {write.key: replica.get(ATTRIBUTES, write.key) for write in writes if write.root == ATTRIBUTES}
         return cls(document, replica.client_id, clock, writes, olds)
+
+
+def _is_answer(row: Value) -> bool:
+    """Whether it asks for rights, or hands them to somebody who has asked: peers do that by themselves, and what a
+    person wants to take back is what they did before."""
+    if not isinstance(row, list) or not row:
+        return False
+    ref = row[_REF] if len(row) > _REF else None
+    return row[0] == WANT or (row[0] == GIVE and isinstance(ref, str) and is_movement_id(ref))
 
 
 def _reheld(write: MovementWrite, holds: Mapping[str, str]) -> MovementWrite:

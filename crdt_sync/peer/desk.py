@@ -15,6 +15,7 @@ from crdt_sync.documents.metrics.metrics_document import Beside, MetricsDocument
 from crdt_sync.documents.roots import Draft
 from crdt_sync.documents.schema import ATTRIBUTES
 from crdt_sync.documents.stock.warm_stock import WarmStock
+from crdt_sync.limits import Limits
 from crdt_sync.peer.deeds import Deed, Outline
 from crdt_sync.peer.local_document import Edit, LocalDocument
 from crdt_sync.peer.measured import Measured, SlotForks
@@ -52,17 +53,22 @@ class Desk:
         self,
         catalog: LocalDocument,
         period: str,
-        movements: LocalDocument,
+        stock: Mapping[str, LocalDocument],
         metrics: LocalDocument,
-        history: Mapping[str, LocalDocument],
         measured: Measured,
         writer: Writer,
+        limits: Limits,
+        *,
+        month: str,
     ) -> None:
-        self._documents = (catalog, movements, metrics, *measured.documents.values())
+        """Movements go into ``period``, which is one of those in ``stock``, and metrics into ``month``."""
+        self._documents = (catalog, stock[period], metrics, *measured.documents.values())
         self._drafts = tuple(Draft(document.replica) for document in self._documents)
         self._writer = writer
         self.catalog = catalog
         self.rid = writer.rid
+        self.without_late: Sequence[str] = ()
+        """The closed periods in which nothing of this replica is late, once this edit is committed."""
         self.deed = Deed()
         """What was written, once :meth:`commit` has returned."""
         catalog_draft, movements_draft, metrics_draft, *other_drafts = self._drafts
@@ -78,17 +84,26 @@ class Desk:
                 catalog_draft,
                 period,
                 movements_draft,
-                {name: Draft(document.replica) for name, document in history.items()},
+                {name: Draft(document.replica) for name, document in stock.items() if name != period},
                 rid=writer.rid,
                 clock=writer.clock,
                 now_ms=writer.now_ms,
                 policy=ConflictPolicy(catalog.replica, writer.merges),
                 warm=writer.stock,
+                limits=limits,
             ),
             MetricsDocument(
-                metrics_draft, wid=writer.wid, clock=writer.clock, now_ms=writer.now_ms, period=period, beside=beside
+                metrics_draft, wid=writer.wid, clock=writer.clock, now_ms=writer.now_ms, period=month, beside=beside
             ),
         )
+
+    def move_on_late(self) -> None:
+        """Stage again, in the period of this edit, what this replica wrote into a period that was closed by then.
+
+        Not for looks, and before anything is decided: it is what others will count."""
+        books = self.documents.inventory.books
+        books.rehome(of=self.rid)
+        self.without_late = books.without_late(self.rid)
 
     def close(self) -> None:
         """Take no more writes; what was collected is void."""

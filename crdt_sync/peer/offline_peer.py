@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -22,28 +22,30 @@ from crdt_sync.documents.stock.movements import GIVE, WANT
 from crdt_sync.errors import NotSynced, SyncError
 from crdt_sync.limits import DEFAULT_LIMITS, Limits
 from crdt_sync.peer.backoff import backoff_s
-from crdt_sync.peer.changes import BUFFER_MAX, Changes
 from crdt_sync.peer.desk import Desk, Documents, Writer
 from crdt_sync.peer.endings import CLOCK, Endings
+from crdt_sync.peer.hindsight import Hindsight
 from crdt_sync.peer.link import Link
 from crdt_sync.peer.local_document import LocalDocument
 from crdt_sync.peer.measured import NOTHING_MEASURED, Measured, measured, open_for_edit, open_for_look
+from crdt_sync.peer.periods import note_nothing_late, open_periods, period_to_write, unfolded
 from crdt_sync.peer.personal import PersonalData
 from crdt_sync.peer.relay_address import RelayAddress, connected
 from crdt_sync.peer.shelf import Shelf
 from crdt_sync.peer.status import Status
-from crdt_sync.peer.undo import EditHistory, Undone
+from crdt_sync.peer.undo import EditHistory
 from crdt_sync.stores.sqlite import open_sqlite_store
 from crdt_sync.values import check_tenant
 
 Follow: TypeAlias = Literal["all", "own"]
+
 
 def wall_clock_ms() -> int:
     """This machine's wall clock in Unix milliseconds."""
     return time.time_ns() // 1_000_000
 
 
-class OfflinePeer(PersonalData):
+class OfflinePeer(Hindsight, PersonalData):
     """Made by :func:`open_peer`, or ``async with OfflinePeer.open(...)``. For one event loop."""
 
     def __init__(
@@ -110,20 +112,18 @@ class OfflinePeer(PersonalData):
                 shelf.feed.close()
 
     @asynccontextmanager
-    async def edit(self, *, period: str | None = None, metrics: Iterable[str] = ()) -> AsyncIterator[Documents]:
-        """Edit the documents of a period (the current UTC month).
+    async def edit(
+        self, *, period: str | None = None, metrics: Iterable[str] = (), also: Iterable[str] = ()
+    ) -> AsyncIterator[Documents]:
+        """Edit the documents of a period (the current UTC month; movements go into the UTC day once that is full).
 
-        When the block ends, everything that it wrote is on this machine's disk, in one commit; when it raises, nothing
-        is written. Edits of one peer take turns. Reads cover the period and those that are open. Samples go into the
-        metrics of their own period, where those are open: the period before, and all that ``metrics`` names, are.
-        """
+        When the block ends, everything that it wrote is on disk here, in one commit; when it raises, nothing is. Edits
+        take turns. Reads cover the period, those in the file that no fold counts, and ``also``. Samples go into the
+        metrics of their own period, where those are open: the one before, and all that ``metrics`` names, are."""
         async with self._editing:
-            now_ms = self._writer.now_ms()
-            into = period or await period_to_write(self._shelf, now_ms, self._limits)
-            period = period or period_of(now_ms)
-            catalog = await self._shelf.open(CATALOG)
-            beside = await open_for_edit(self._shelf, catalog, period, metrics, now_ms)
-            desk = await self._desk(period, also, beside, into=into)
+            now_ms, catalog = self._writer.now_ms(), await self._shelf.open(CATALOG)
+            beside = await open_for_edit(self._shelf, catalog, period or period_of(now_ms), metrics, now_ms)
+            desk = await self._desk(period, also, beside)
             try:
                 desk.move_on_late()
                 yield desk.documents
@@ -134,10 +134,9 @@ class OfflinePeer(PersonalData):
 
     @asynccontextmanager
     async def read(self, *, periods: Iterable[str] | None = None) -> AsyncIterator[Documents]:
-        """Look at the documents, across all periods that the catalog knows of, or at just these. Writes are refused."""
-        known = await self.periods() if periods is None else sorted(periods)
-        for period in known:
-            await self._shelf.open(movements_document(period))
+        """Look at the documents, over all periods, or with the movements of just these, folded ones too. Writes are
+        refused."""
+        known = await unfolded(self._shelf) if periods is None else sorted(periods)
         period = known[-1] if known else period_of(self._writer.now_ms())
         only = None if periods is None else known
         beside = await open_for_look(self._shelf, await self._shelf.open(CATALOG), period, only)
@@ -225,42 +224,6 @@ class OfflinePeer(PersonalData):
         async with self.edit() as docs:
             return docs.inventory.answer_requests()
 
-    async def undo(self) -> Undone:
-        """Take back this peer's last edit, and nobody else's, by another edit; the edit before it can be next.
-
-        A field that anybody has written since stays as it is, which is told. Raises :class:`NothingToUndo`, and
-        :class:`CannotUndo`, when nothing of it, or one of its movements not, can be taken back."""
-        return await self._take_back(self._history.undo)
-
-    async def redo(self) -> Undone:
-        """Take back the last :meth:`undo`, as long as there was no other edit. Raises as that does."""
-        return await self._take_back(self._history.redo)
-
-    async def _take_back(self, staging: Callable[[Desk], AbstractContextManager[Undone]]) -> Undone:
-        async with self._editing:
-            for name in self._history.documents:
-                await self._shelf.open(name)
-            desk = await self._desk(period_of(self._writer.now_ms()))
-            try:
-                with staging(desk) as undone:
-                    await self._commit(desk)
-                return undone
-            finally:
-                desk.close()
-
-    def changes(self, *, documents: Iterable[str] | None = None, buffer_max: int = BUFFER_MAX) -> Changes:
-        """What changes from now on, in all documents that are open here, or in these, and by whomever, once it is on
-        disk: ``async with peer.changes() as changes: async for change in changes: ...``. Subscribe first, then read.
-
-        A reader that lags by ``buffer_max`` changes gets a :class:`Missed` in place of those that there was no room
-        for. Raises ValueError where there is to be no room at all."""
-        return self._shelf.feed.subscribe(documents, buffer_max)
-
-    async def changed(self, since: int | None = None) -> int:
-        """Wait until anything was committed here, by whomever, and return the number of commits since the peer was
-        opened. Give it back as ``since``, and nothing that happened meanwhile is slept through."""
-        return await self._shelf.feed.changed(since)
-
     async def follow(self, document: str) -> None:
         """Keep a document in step that the catalog does not name, such as the metrics of a period.
 
@@ -270,15 +233,12 @@ class OfflinePeer(PersonalData):
             with suppress(ConnectionClosed):  # The next link joins all that is open here.
                 await self._link.join(document)
 
-    async def _desk(
-        self, period: str, others: Iterable[str] = (), beside: Measured = NOTHING_MEASURED, into: str | None = None
-    ) -> Desk:
-        catalog, metrics = [await self._shelf.open(name) for name in (CATALOG, metrics_document(period))]
-        for name in {into or period, *others}:
-            await self._shelf.open(movements_document(name))
-        await open_periods(self._shelf, catalog)
-        stock = opened(self._shelf, catalog, {into or period, *others})
-        return Desk(catalog, into or period, stock, metrics, beside, self._writer, self._limits, month=period)
+    async def _desk(self, period: str | None, others: Iterable[str] = (), beside: Measured = NOTHING_MEASURED) -> Desk:
+        month = period or period_of(self._writer.now_ms())
+        catalog, metrics = [await self._shelf.open(name) for name in (CATALOG, metrics_document(month))]
+        into = period or await period_to_write(self._shelf, month, self._writer.now_ms(), self._limits)
+        stock = await open_periods(self._shelf, catalog, into, others)
+        return Desk(catalog, into, stock, metrics, beside, self._writer, self._limits, month=month)
 
     async def _commit(self, desk: Desk) -> None:
         if not desk.has_writes:
@@ -365,6 +325,8 @@ class OfflinePeer(PersonalData):
             if self._follow != "all":
                 return
             try:
+                # Whoever has not yet heard of all that it gave itself, as after the loss of its file, would give twice.
+                await self.settled()
                 await self.answer_requests()
             except SyncError as error:
                 self._last_error = str(error)

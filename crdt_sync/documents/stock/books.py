@@ -46,6 +46,7 @@ class Books:
         period: str,
         documents: Mapping[str, RootsView],
         *,
+        rid: str,
         folds: Callable[[], Folds],
         noted: Callable[[], list[str]],
         close: Callable[[Value], None],
@@ -54,6 +55,7 @@ class Books:
         self._catalog = catalog
         self._period = period
         self._documents = documents
+        self._rid = rid
         self._folds = folds
         self._noted = noted
         self._close = close
@@ -105,7 +107,7 @@ class Books:
         folds = read_folds(self._catalog)
         if not folds.is_whole:
             raise FoldRefused(period, "a fold of a later period has come here before one that it builds on")
-        fold = fold_of(folds, period, document)
+        fold = fold_of(folds, period, document, self._rid)
         if stage(self._catalog, fold) or period in self._begun:
             self._begun.add(period)
             return FoldStep.WRITTEN

@@ -14,6 +14,7 @@ from crdt_sync.documents.stock.coverage import CLOSED, digest_of, homes, mark_of
 from crdt_sync.documents.stock.escrow import rights_effects
 from crdt_sync.documents.stock.folds import (
     CARRY,
+    ENDED,
     FOLD,
     FOLDS,
     SEEN,
@@ -72,11 +73,12 @@ def note_of(period: str, closed: RootsView) -> FoldNote:
     return FoldNote(at, len(covers), digest_of(covers))
 
 
-def fold_of(folds: Folds, period: str, closed: RootsView) -> Fold:
+def fold_of(folds: Folds, period: str, closed: RootsView, folder: str) -> Fold:
     """The fold of a closed period on top of ``folds``, which are all that come before it.
 
-    Whoever folds it writes the same. Raises :class:`FoldRefused`, see :func:`note_of`; also for a period that sorts
-    before one that is folded already and still covers movements: those must count as late."""
+    Whoever folds it writes the same, the totals each under its own name, ``folder``. Raises :class:`FoldRefused`, see
+    :func:`note_of`; also for a period that sorts before one that is folded already and still covers movements: those
+    must count as late."""
     note = note_of(period, closed)
     if period < folds.through and note.movements:
         raise FoldRefused(period, f"{folds.through} is folded already, so what it holds is late: close it again")
@@ -89,13 +91,10 @@ def fold_of(folds: Folds, period: str, closed: RootsView) -> Fold:
         CatalogEntry(CARRY, mid, [period, stored(entry_of(closed, mid))])
         for mid in sorted(stays - folds.carried.keys())
     ]
-    carry += [
-        CatalogEntry(CARRY, mid, [carried.period, stored(carried.row), period])
-        for mid, carried in sorted(folds.carried.items())
-        if mid not in stays
-    ]
+    carry += [CatalogEntry(ENDED, mid, period) for mid in sorted(folds.carried) if mid not in stays]
     marks = sorted({*map(subject_mark, ledger.done_with(stays)), *map(mark_of, moved_in)})
-    rows = [*_totals(folds, period, settled), *carry, *_heard_of(folds, new)]
+    own = [*_totals(folds, period, settled), *_heard_of(folds, new)]
+    rows = [CatalogEntry(root, f"{key}/{comp(folder)}", value) for root, key, value in own] + carry
     if marks:
         rows.append(CatalogEntry(SETTLED, period, b"".join(marks)))
     return Fold(tuple(rows), CatalogEntry(FOLDS, period, [*note]))

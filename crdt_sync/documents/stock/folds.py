@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from crdt_sync.documents.keys import KEY_BYTES_MAX, comp, nfc, uncomp
+from crdt_sync.documents.keys import KEY_BYTES_MAX, comp, nfc, split, uncomp
 from crdt_sync.documents.names import check_period
 from crdt_sync.documents.roots import RootsView, Value
 from crdt_sync.documents.schema import INT_MAX, Fault, stamp, whole
@@ -14,9 +14,13 @@ from crdt_sync.documents.stock.coverage import MARK_BYTES, mark_of, read_covers,
 from crdt_sync.documents.stock.movements import EFFECT, Cell, Row, flaw, kind_of
 from crdt_sync.errors import InvalidName
 
-FOLDS, FOLD, CARRY, SETTLED, SEEN = "folds", "fold", "carry", "settled", "seen"
-"""Roots of the catalog: which periods are folded, rights of each cell, movements that others may yet refer to, marks of
-those that others must not refer to any more, and when each replica was last heard of."""
+FOLDS, FOLD, CARRY, ENDED, SETTLED, SEEN = "folds", "fold", "carry", "ended", "settled", "seen"
+"""Roots of the catalog: which periods are folded; rights of each cell; movements that others may yet refer to, and
+which later fold has dealt with them; marks of what must not be referred to any more; when each replica was last heard
+of.
+
+What stands under a key follows from the key, so it does no harm that several fold. Only totals and the times in
+``seen`` grow, and so every folder has entries of its own for them."""
 
 _DIGEST_DIGITS = 16
 
@@ -110,8 +114,17 @@ def read_folds(catalog: RootsView, periods: tuple[str, ...] | None = None) -> Fo
     counted = {period: note for period, note in notes.items() if periods is None or period in periods}
     if not notes:
         return Folds(faults=tuple(faults)) if faults else NO_FOLDS
+    shares, is_whole, more = _read_shares(catalog, counted)
+    carried, others = _read_carried(catalog, counted)
+    marks, rest = _read_marks(catalog, counted)
+    return Folds(counted, shares, carried, marks, _read_seen(catalog), (*faults, *more, *others, *rest), is_whole)
+
+
+def _read_shares(
+    catalog: RootsView, counted: Mapping[str, FoldNote]
+) -> tuple[dict[Cell, dict[str, Share]], bool, list[Fault]]:
     shares: dict[Cell, dict[str, Share]] = {}
-    is_whole = True
+    is_whole, faults = True, []
     for key, value in catalog.entries(FOLD).items():
         owner, parts = split_key(key), _parts(value)
         if owner is None or parts is None:
@@ -119,27 +132,41 @@ def read_folds(catalog: RootsView, periods: tuple[str, ...] | None = None) -> Fo
             continue
         share = next((part for part in parts if part.period in counted), None)
         if share is not None:
-            shares.setdefault(owner[:2], {})[owner[2]] = share
+            of = shares.setdefault(owner[:2], {})
+            # Of two folders' the later period's; of one period both say the same.
+            of[owner[2]] = max(of.get(owner[2], share), share, key=lambda one: (one.period, one.units))
         elif len(parts) > 1 and counted:
+            # Before the first fold there was nothing, but between two there may have been another total.
             is_whole = False
+    return shares, is_whole, faults
+
+
+def _read_carried(catalog: RootsView, counted: Mapping[str, FoldNote]) -> tuple[dict[str, Carried], list[Fault]]:
     carried: dict[str, Carried] = {}
+    faults, ended = [], catalog.entries(ENDED)
     for mid, value in catalog.entries(CARRY).items():
         one = _carried(mid, value)
         if one is None:
             faults.append(Fault(CARRY, mid, "is no movement that is carried on"))
-        elif one[0].period in counted and one[1] not in counted:
-            carried[mid] = one[0]
-    marks, more = _read_marks(catalog, counted)
+        elif one.period in counted and ended.get(mid) not in counted:
+            carried[mid] = one
+    return carried, faults
+
+
+def _read_seen(catalog: RootsView) -> dict[str, int]:
     # A replica was heard of then, whether what it wrote is folded yet or not.
-    stamps = {uncomp(key): stamp(value) for key, value in catalog.entries(SEEN).items()}
-    seen = {rid: at for rid, at in stamps.items() if rid is not None and at is not None}
-    # Before the first fold the rows say nothing, so what they held then need not be known.
-    return Folds(counted, shares, carried, marks, seen, (*faults, *more), is_whole)
+    seen: dict[str, int] = {}
+    for key, value in catalog.entries(SEEN).items():
+        parts, at = split(key, 2), stamp(value)
+        if parts is not None and at is not None:
+            seen[parts[0]] = max(seen.get(parts[0], 0), at)
+    return seen
 
 
 def share_key(sku: str, location: str, rid: str) -> str | None:
-    """``{sku}/{location}/{rid}``, with nothing behind the last slash for what is in nobody's rights. None for names
-    that make no key, as foreign pages may write them: too long, empty, or not in their one spelling."""
+    """``{sku}/{location}/{rid}``, with nothing behind the last slash for what is in nobody's rights; a folder's name is
+    to follow. None for names that make no key, as foreign pages may write them: too long, empty, or not in their one
+    spelling."""
     if not sku or not location or nfc(rid) != rid:
         return None
     key = f"{comp(sku)}/{comp(location)}/{comp(rid) if rid else ''}"
@@ -147,9 +174,9 @@ def share_key(sku: str, location: str, rid: str) -> str | None:
 
 
 def split_key(key: str) -> tuple[str, str, str] | None:
-    """The names behind what :func:`share_key` gives."""
+    """Product, location and replica behind the key of an entry of ``fold``."""
     parts = key.split("/")
-    if len(parts) != 3:
+    if len(parts) != 4 or uncomp(parts[3]) is None:
         return None
     sku, location, rid = uncomp(parts[0]), uncomp(parts[1]), uncomp(parts[2]) if parts[2] else ""
     return None if sku is None or location is None or rid is None else (sku, location, rid)
@@ -192,16 +219,13 @@ def _units(value: Value) -> int | None:
     return whole(value)
 
 
-def _carried(mid: str, value: Value) -> tuple[Carried, str | None] | None:
-    """A carried movement, and the period whose fold has dealt with it."""
+def _carried(mid: str, value: Value) -> Carried | None:
     if not isinstance(value, list) or len(value) < 2:
         return None
-    period, row, ended = value[0], value[1], value[2] if len(value) > 2 else None
-    if not isinstance(period, str) or not isinstance(row, list) or not isinstance(ended, str | None):
+    period, row = value[0], value[1]
+    if not isinstance(period, str) or not isinstance(row, list) or not is_countable(mid, row):
         return None
-    if kind_of(row) is None or not is_countable(mid, row):
-        return None
-    return Carried(period, row), ended
+    return Carried(period, row)
 
 
 def is_countable(mid: str, row: Value) -> bool:

@@ -71,6 +71,7 @@ class MovementLog(ABC):
                 self._catalog,
                 self._period,
                 self._documents,
+                rid=self._rid,
                 folds=self._folds,
                 noted=self._known_periods,
                 close=self._close,

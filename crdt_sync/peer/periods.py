@@ -1,0 +1,71 @@
+"""Which periods of stock a peer opens: those that no fold counts, and those in which its own may have come late."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from crdt_sync.documents.catalog.registers import read_periods
+from crdt_sync.documents.names import CATALOG, movements_document
+from crdt_sync.documents.schema import META, PERIODS
+from crdt_sync.documents.stock.caps import current_period
+from crdt_sync.documents.stock.coverage import CLOSED
+from crdt_sync.documents.stock.folds import read_notes
+from crdt_sync.limits import Limits
+from crdt_sync.peer.local_document import LocalDocument
+from crdt_sync.peer.shelf import Shelf
+
+NOTHING_LATE: Final = "nothing late"
+"""Mark of a closed document's log: nothing of this peer is late in it, and so never will be."""
+
+
+async def period_to_write(shelf: Shelf, month: str, now_ms: int, limits: Limits) -> str:
+    """Where a movement belongs that is written now: the month, or the UTC day where that takes no more."""
+
+    def takes_no_more(period: str) -> bool:
+        document = shelf.get(movements_document(period))
+        return document is not None and (document.replica.get(META, CLOSED) is not None or _is_full(document, limits))
+
+    await shelf.open(movements_document(month))
+    return current_period(now_ms, takes_no_more)
+
+
+async def open_periods(
+    shelf: Shelf, catalog: LocalDocument, period: str, others: Iterable[str]
+) -> Mapping[str, LocalDocument]:
+    """Open this period, ``others``, and what rights and holds depend on, as far as it is in this peer's file; returns
+    all periods that are open. Raises :class:`StoreError`, :class:`InvalidName` and :class:`DocumentRetired`."""
+    folded, _ = read_notes(catalog.replica)
+    noted, _ = read_periods(catalog.replica.entries(PERIODS))
+    asked = {period, *others}
+    for one in {*asked, *noted}:
+        name = movements_document(one)
+        is_due = one not in folded or not shelf.is_marked(name, NOTHING_LATE)
+        if one in asked or (is_due and shelf.has(name)):
+            await shelf.open(name)
+    found = {one: shelf.get(movements_document(one)) for one in sorted({*asked, *noted})}
+    return {one: document for one, document in found.items() if document is not None}
+
+
+async def note_nothing_late(shelf: Shelf, periods: Iterable[str]) -> None:
+    """Remember, over restarts too, that these closed documents need not be opened for what they hold of this peer."""
+    for period in periods:
+        name = movements_document(period)
+        document = shelf.get(name)
+        if document is not None and not shelf.is_marked(name, NOTHING_LATE):
+            await document.note(NOTHING_LATE, 1)
+            shelf.mark(name, NOTHING_LATE)
+
+
+async def unfolded(shelf: Shelf) -> list[str]:
+    """The noted periods that no fold counts, sorted."""
+    catalog = await shelf.open(CATALOG)
+    folded, _ = read_notes(catalog.replica)
+    noted, _ = read_periods(catalog.replica.entries(PERIODS))
+    return [one for one in noted if one not in folded and not shelf.has_ended(movements_document(one))]
+
+
+def _is_full(document: LocalDocument, limits: Limits) -> bool:
+    clocks = document.replica.ledger.clocks
+    # Nearly every element is a movement, and to count those alone would read the document at each edit.
+    return len(clocks) >= limits.movement_clients_max or sum(clocks.values()) >= limits.movements_max
