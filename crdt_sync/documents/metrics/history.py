@@ -125,7 +125,8 @@ class History:
 
     def all_series(self) -> list[Series]:
         """Every series that has samples or rows of a fold, sorted."""
-        return sorted({*self._rows, *self._tracked()})
+        unfolded = {series for period, _ in self._unfolded() for series in self._tracks_of(period)}
+        return sorted({*self._rows, *unfolded})
 
     def samples(self, series: Series, from_ms: int, to_ms: int) -> list[Sample]:
         """The samples whose documents are here, in time. Raises :class:`InvalidName`."""
@@ -188,10 +189,6 @@ class History:
         for period, view in self._documents.items():
             if period not in self._notes:
                 yield period, view
-
-    def _tracked(self) -> set[Series]:
-        periods = [one for one in self._documents if one not in self._notes or one in self._coverages]
-        return {series for period in periods for series in self._tracks_of(period)}
 
     def _tracks_of(self, period: str) -> dict[Series, dict[str, dict[int, str]]]:
         """The tracks of a document, found once for as long as it does not change."""
