@@ -8,14 +8,12 @@ import gc
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 from typing import Any
 
 import structlog
 from starlette.applications import Starlette
 from starlette.routing import Route, WebSocketRoute
 
-from server.auth.grants import RELAY_SUBJECT
 from server.auth.keys import SECRET_BYTES, KeyRing, load_jwks, load_or_create_secret, own_key, secret_key
 from server.auth.tickets import Tickets
 from server.auth.tokens import TokenVerifier
@@ -103,8 +101,7 @@ async def open_relay(settings: Settings, own_url: str | None = None) -> AsyncIte
             open_rooms(tenants, parts, idle_s=settings.room_idle_s, on_visit=on_visit)
         )
         if steward is not None:
-            in_use = partial(rooms.visited_by_other_than, RELAY_SUBJECT)
-            await stack.enter_async_context(open_steward(steward, in_use))
+            await stack.enter_async_context(open_steward(steward, rooms))
         connections = await stack.enter_async_context(
             open_connections(meters, liveness_s=settings.liveness_s, slow_s=settings.slow_member_timeout_s)
         )

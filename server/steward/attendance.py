@@ -9,12 +9,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from crdt_sync.documents.names import MetricsName, parse_document
-from crdt_sync.errors import InvalidName, StoreCorrupted, StoreError, StoreTooNew, SyncError, WrongKind
+from crdt_sync.documents.names import MetricsName, MovementsName, parse_document
+from crdt_sync.errors import DocumentRetired, InvalidName, StoreCorrupted, StoreError, StoreTooNew, SyncError, WrongKind
 from crdt_sync.limits import Limits
 from crdt_sync.peer import OfflinePeer
-from server.steward.duties import Duty
-from server.steward.words import Failed, Report, Rounded
+from crdt_sync.peer.offline_peer import wall_clock_ms
+from server.steward.duties import Charge, Duty
+from server.steward.words import Failed, Report, Retire, Rounded
 
 SWEEP_S: Final = 600.0
 """Without any news a round is done this often: some duties come due by the clock."""
@@ -24,8 +25,8 @@ NAME: Final = "relay"
 """What the steward's peer calls itself in every document."""
 PEER: Final = "peer"
 """Stands for a duty where none of them failed, but what they work with."""
-FOLLOWED_MAX: Final = 1_000
-"""Metrics documents that one attendance follows, well below what one connection may open."""
+VISITED_MAX: Final = 1_000
+"""Documents that one attendance follows because somebody came there, well below what one connection may open."""
 
 
 class Attendance:
@@ -52,15 +53,16 @@ class Attendance:
         self._interval_s = interval_s
         self._limits = limits
         self._say = say
-        self._documents: set[str] = set()
+        self._visited: set[str] = set()
+        self._retired: set[str] = set()
         self._asked = asyncio.Event()
 
-    def follow(self, document: str) -> None:
-        """Somebody has come into this document. The catalog names the movements; of metrics nobody else tells."""
+    def visited(self, document: str) -> None:
+        """Somebody has come into this document."""
         with suppress(InvalidName, WrongKind):
-            is_new = document not in self._documents and len(self._documents) < FOLLOWED_MAX
-            if is_new and isinstance(parse_document(document), MetricsName):
-                self._documents.add(document)
+            is_new = document not in self._visited and len(self._visited) < VISITED_MAX
+            if is_new and isinstance(parse_document(document), MovementsName | MetricsName):
+                self._visited.add(document)
                 self._asked.set()
 
     async def run(self) -> None:
@@ -89,22 +91,24 @@ class Attendance:
             ) as peer,
             peer.online(),
         ):
+            charge = Charge(peer, self._retire, wall_clock_ms, self._visited)
             while True:
                 self._asked.clear()
-                for document in sorted(self._documents):
-                    await peer.follow(document)
+                for document in sorted(self._visited):
+                    with suppress(DocumentRetired):
+                        await peer.follow(document)
                 # Half of what there is would look like an oversell, or like a period without sales.
                 await peer.settled()
                 seen = await peer.changed(since=-1)
-                await self._go_round(peer)
+                await self._go_round(charge)
                 # What comes meanwhile is seen to together.
                 await asyncio.sleep(self._interval_s)
                 await self._something(peer, seen)
 
-    async def _go_round(self, peer: OfflinePeer) -> None:
+    async def _go_round(self, charge: Charge) -> None:
         for duty in self._duties:
             try:
-                await duty.run(peer)
+                await duty.run(charge)
             except (StoreCorrupted, StoreTooNew):
                 raise
             except SyncError as error:
@@ -122,6 +126,12 @@ class Attendance:
             for wait in waits:
                 wait.cancel()
             await asyncio.wait(waits)
+
+    def _retire(self, document: str, why: str) -> None:
+        # It is due until our own copy is gone, which takes a moment.
+        if document not in self._retired:
+            self._retired.add(document)
+            self._say(Retire(self._tenant, document, why))
 
     def _fail(self, duty: str, error: SyncError) -> None:
         self._say(Failed(self._tenant, duty, error.code, str(error)[:SENTENCE_CHARS_MAX]))

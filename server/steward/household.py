@@ -13,7 +13,7 @@ from server.auth.grants import RELAY_SUBJECT, Role
 from server.auth.keys import own_key
 from server.auth.tokens import TokenIssuer
 from server.steward.attendance import Attendance
-from server.steward.duties import DUTIES
+from server.steward.rota import DUTIES
 from server.steward.words import Alive, Attend, Dismiss, Instructions, Report, from_line, to_line
 
 ALIVE_S: Final = 5.0
@@ -59,7 +59,7 @@ class Household:
                     attendance = self._attendance(tenant)
                     attending = _after(self._leaving.pop(tenant, None), attendance)
                     self._attended[tenant] = attendance, group.create_task(attending, name=f"attend {tenant}")
-                self._attended[tenant][0].follow(document)
+                self._attended[tenant][0].visited(document)
             case Dismiss(tenant):
                 if (found := self._attended.pop(tenant, None)) is not None:
                     found[1].cancel()

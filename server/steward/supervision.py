@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
+from crdt_sync.errors import Forbidden, SyncError
 from crdt_sync.values import RoomId
 from server.auth.grants import RELAY_SUBJECT
 from server.steward.process import StewardGone, StewardProcess
-from server.steward.words import Alive, Attend, Dismiss, Failed, Instructions, Report, Rounded
+from server.steward.words import Alive, Attend, Dismiss, Failed, Instructions, Retire, Rounded
+from server.storage.retiring import Order
 from server.telemetry.meters import Meters
 
 log = structlog.get_logger(__name__)
@@ -25,6 +27,15 @@ HEALTHY_S: Final = 60.0
 LAST_WORDS_CHARS_MAX: Final = 500
 _KEPT: Final = ("inventory/", "metrics/")
 """Documents that hold what there are duties for."""
+_RETIRED: Final = "metrics/"
+"""Documents that it may ask to be retired: nothing else ever ends by a rule."""
+
+
+class Rooms(Protocol):
+    """What the steward's work needs of the relay's rooms."""
+
+    def visited_by_other_than(self, author: str) -> Collection[RoomId]: ...
+    async def retire(self, room_id: RoomId, order: Order) -> object: ...
 
 
 class Steward:
@@ -59,19 +70,19 @@ class Steward:
             if self._process is not None:
                 self._process.tell(Attend(room.tenant, room.document))
 
-    async def run(self) -> None:
+    async def run(self, rooms: Rooms) -> None:
         """Start a steward, and another one whenever it has died, for ever."""
         deaths = 0
         while True:
             began_s = time.monotonic()
-            how = await self._live()
+            how = await self._live(rooms)
             deaths = 1 if time.monotonic() - began_s >= HEALTHY_S else deaths + 1
             self._meters.steward_deaths.inc()
             log.warning("steward died", how=how)
             self._down = how
             await asyncio.sleep(min(RESTART_MAX_S, RESTART_S * 2.0 ** min(deaths, 16)))
 
-    async def _live(self) -> str:
+    async def _live(self, rooms: Rooms) -> str:
         """One steward's life; returns how it ended."""
         try:
             process = await StewardProcess.spawn(self._instructions, memory_bytes_max=self._memory_bytes_max)
@@ -83,7 +94,11 @@ class Steward:
                 for document in documents:
                     process.tell(Attend(tenant, document))
             while True:
-                self._note(await process.hear())
+                report = await process.hear()
+                if isinstance(report, Retire):
+                    await self._retire(rooms, report)
+                else:
+                    self._note(report)
         except StewardGone as gone:
             words = process.last_words[-LAST_WORDS_CHARS_MAX:]
             return f"{gone}; its last words: {words!r}" if words else str(gone)
@@ -91,7 +106,15 @@ class Steward:
             self._process = None
             await process.end()
 
-    def _note(self, report: Report) -> None:
+    async def _retire(self, rooms: Rooms, wish: Retire) -> None:
+        try:
+            if wish.tenant not in self._documents or not wish.document.startswith(_RETIRED):
+                raise Forbidden(f"it may not retire {wish.document} of {wish.tenant}")
+            await rooms.retire(RoomId(wish.tenant, wish.document), Order.parse(wish.document, wish.why))
+        except SyncError as error:
+            self._note(Failed(wish.tenant, "retire", error.code, str(error)))
+
+    def _note(self, report: Alive | Rounded | Failed) -> None:
         match report:
             case Alive():
                 self._down = None
@@ -102,12 +125,12 @@ class Steward:
                 self._meters.steward_failures.labels(duty=duty).inc()
                 log.warning("steward failed", duty=duty, tenant=tenant, code=code, error=sentence)
 
-    async def dismiss(self, in_use: Callable[[], Collection[RoomId]]) -> None:
-        """Let go of tenants that nobody has used for a while, for ever. ``in_use`` are the rooms with visitors now."""
+    async def dismiss(self, rooms: Rooms) -> None:
+        """Let go of tenants that nobody has used for a while, for ever."""
         while True:
             await asyncio.sleep(max(0.05, min(self._idle_s / 4, 5.0)))
             now_s = time.monotonic()
-            for room in in_use():
+            for room in rooms.visited_by_other_than(RELAY_SUBJECT):
                 if room.tenant in self._used_at_s and room.document.startswith(_KEPT):
                     self._used_at_s[room.tenant] = now_s
             idle = {tenant for tenant, at_s in self._used_at_s.items() if now_s - at_s >= self._idle_s}
@@ -118,11 +141,11 @@ class Steward:
 
 
 @asynccontextmanager
-async def open_steward(steward: Steward, in_use: Callable[[], Collection[RoomId]]) -> AsyncIterator[Steward]:
+async def open_steward(steward: Steward, rooms: Rooms) -> AsyncIterator[Steward]:
     """Run ``steward`` while the block runs; on leaving, no process of it is left."""
     tasks = [
-        asyncio.create_task(steward.run(), name="supervise the steward"),
-        asyncio.create_task(steward.dismiss(in_use), name="dismiss tenants"),
+        asyncio.create_task(steward.run(rooms), name="supervise the steward"),
+        asyncio.create_task(steward.dismiss(rooms), name="dismiss tenants"),
     ]
     try:
         yield steward

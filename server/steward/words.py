@@ -63,9 +63,18 @@ class Failed:
     sentence: str
 
 
+@dataclass(frozen=True, slots=True)
+class Retire:
+    """The relay is asked to end a document."""
+
+    tenant: str
+    document: str
+    why: str
+
+
 Order: TypeAlias = Attend | Dismiss
-Report: TypeAlias = Alive | Rounded | Failed
-_WORDS: Final[tuple[type[Any], ...]] = (Instructions, Attend, Dismiss, Alive, Rounded, Failed)
+Report: TypeAlias = Alive | Rounded | Failed | Retire
+_WORDS: Final[tuple[type[Any], ...]] = (Instructions, Attend, Dismiss, Alive, Rounded, Failed, Retire)
 _BY_NAME: Final[Mapping[str, type[Any]]] = {kind.__name__: kind for kind in _WORDS}
 
 
