@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Literal, Self, TypeAlias
 
+from crdt_sync.documents.catalog.audit_trail import RESOLUTIONS
 from crdt_sync.documents.catalog.conflicts import Conflict, ConflictKind, open_conflicts
 from crdt_sync.documents.catalog.registers import parse_key
 from crdt_sync.documents.catalog.siblings import VAULT, readable
@@ -19,12 +20,14 @@ from crdt_sync.documents.schema import (
     COUNTERS,
     GAUGES,
     HISTOGRAMS,
+    INCIDENTS,
     META,
     MOVEMENTS,
     PERIODS,
     REGISTERS,
     REJECTED,
     ROLLUPS,
+    RULES,
     SAMPLES,
 )
 from crdt_sync.documents.stock.movements import Movement, read_movement
@@ -45,9 +48,7 @@ _METRIC_KINDS: Final[Mapping[str, MetricKind]] = {
     HISTOGRAMS: "histogram",
     REGISTERS: "distinct",
 }
-_RESOLVE: Final = "resolve"
-_RULES: Final = ("rules", "incident", "folds")
-_CATALOG_ROOTS: Final = (ATTRIBUTES, VAULT, _RESOLVE, PERIODS, META, *_RULES)
+_CATALOG_ROOTS: Final = (ATTRIBUTES, VAULT, RESOLUTIONS, PERIODS, RULES, INCIDENTS, META)
 _MOVEMENT_ROOTS: Final = (MOVEMENTS, META)
 _METRIC_ROOTS: Final = (*_METRIC_KINDS, REJECTED, META)
 
@@ -302,7 +303,7 @@ def _may_concern(document: LocalDocument, changes: Sequence[Changed], open_keys:
         return False
     written = [change.key for change in changes if change.root == ATTRIBUTES]
     return (
-        any(change.root in (VAULT, _RESOLVE) for change in changes)
+        any(change.root in (VAULT, RESOLUTIONS) for change in changes)
         or not set(written).isdisjoint(open_keys)
         or any(len(document.replica.heads(ATTRIBUTES, key)) > 1 for key in written)
     )

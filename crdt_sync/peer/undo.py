@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, NamedTuple
 
+from crdt_sync.documents.catalog.audit_trail import RESOLUTIONS
 from crdt_sync.documents.catalog.registers import ACTIVE, parse_key, read_value, same
+from crdt_sync.documents.catalog.siblings import VAULT
 from crdt_sync.documents.keys import LIFE
-from crdt_sync.documents.schema import ATTRIBUTES, META, PERIODS
+from crdt_sync.documents.schema import ATTRIBUTES, RULES
 from crdt_sync.errors import CannotUndo, DocumentError, NothingToUndo
 from crdt_sync.peer.compensation import PASSING, Compensated, Compensation
 from crdt_sync.peer.deeds import Deed, FieldWrite
@@ -24,7 +26,9 @@ DEEDS_MAX = 100
 BYTES_MAX = 4 << 20
 """So many edits, of so many bytes together, can be taken back."""
 
-_NOTES: Final = (PERIODS, META)
+_RECORD: Final = (RESOLUTIONS, VAULT, RULES)
+"""Roots that people write into besides. All others are notes that peers take for each other."""
+
 _WRITTEN_SINCE: Final = "somebody has written it since"
 
 
@@ -238,5 +242,5 @@ class _Reversal:
         for document, root in sorted(self._deed.others):
             if document.startswith("metrics/"):
                 self._left.append(Left(f"{root} of {document}", "what was measured or counted stays"))
-            elif root not in _NOTES:
+            elif root in _RECORD:
                 self._left.append(Left(f"{root} of {document}", "it is part of the record, and stays"))

@@ -380,3 +380,15 @@ async def test_the_audit_trail_names_who_undid(tmp_path: Path) -> None:
         signed = len(catalog.replica.entries("edits"))
         await peer.undo()
         assert len(catalog.replica.entries("edits")) == signed + 1
+
+
+async def test_rights_that_a_peer_hands_over_by_itself_are_no_edit_to_be_taken_back(tmp_path: Path) -> None:
+    async with shop(tmp_path, "refuse") as one, opened(tmp_path, "till-2") as two:
+        await exchange(one, two)
+        await edited(one, setting("price", 475))
+        await edited(two, lambda inventory: inventory.request("tea", 3, at="shop"))
+        await exchange(one, two)
+        assert await one.answer_requests()
+        assert (await one.undo()).restored == ("tea/price",)
+        with pytest.raises(NothingToUndo):
+            await two.undo()
