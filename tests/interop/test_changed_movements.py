@@ -60,7 +60,7 @@ async def edit_and_save(page: Page, *steps: list[object]) -> None:
     await page.saved()
 
 
-async def test_P22_a_movement_that_a_page_changes_counts_as_it_was_first_written_through_kills_and_restarts(
+async def test_P21_a_movement_that_a_page_changes_counts_as_it_was_first_written_through_kills_and_restarts(
     tmp_path: Path,
 ) -> None:
     process = RelayProcess(tmp_path, free_space_bytes_min=0, compact_log_records_max=4)

@@ -21,7 +21,7 @@ from crdt_sync.documents.stock.movements import Movement
 from crdt_sync.documents.stock.originals import change_faults, entries_of, entry_of
 from crdt_sync.documents.stock.stock_index import StockIndex
 from crdt_sync.documents.stock.warm_stock import WarmStock, counting, is_counting
-from crdt_sync.errors import InvalidName, PeriodClosed, PeriodsMissing
+from crdt_sync.errors import AlreadyExists, InvalidName, PeriodClosed, PeriodsMissing
 from crdt_sync.limits import DEFAULT_LIMITS, Limits
 
 REF_BYTES_MAX = 200
@@ -136,6 +136,9 @@ class MovementLog(ABC):
             self._check_writable(self._catalog)
 
     def _put(self, mid: str, layout: Value) -> None:
+        # Other programs may have written under our client id, and what is written once nobody may change.
+        if entry_of(self._movements, mid) is not None:
+            raise AlreadyExists(f"movement {mid!r} is in the document already")
         if not self._noted:
             self._catalog.put(PERIODS, self._period, 1)
             self._noted = True

@@ -9,7 +9,8 @@ from typing import Any
 from crdt_sync.documents.clock import at_ms
 from crdt_sync.documents.keys import is_movement_id, nfc, to_base36
 from crdt_sync.documents.roots import RootsView, Value
-from crdt_sync.documents.schema import MOVEMENTS, stamp, whole
+from crdt_sync.documents.schema import stamp, whole
+from crdt_sync.documents.stock.originals import entry_of
 
 RECEIVE, SALE, ADJUST, SHIP, ARRIVE = "rcv", "sale", "adj", "ship", "recv"
 HOLD, CONFIRM, RELEASE, EXPIRE = "hold", "conf", "rel", "exp"
@@ -146,7 +147,8 @@ def next_sequence(roots: RootsView, start: int) -> int:
     author = to_base36(roots.client_id)
 
     def is_taken(sequence: int) -> bool:
-        return roots.get(MOVEMENTS, f"{author}.{to_base36(sequence)}") is not None
+        # One that somebody has deleted is taken, too.
+        return entry_of(roots, f"{author}.{to_base36(sequence)}") is not None
 
     if not is_taken(start):
         return start

@@ -41,7 +41,7 @@ def page(client: int, *keys: str, value: Any) -> bytes:
     return doc.get_update()
 
 
-def test_what_stands_against_each_other_is_noted_in_the_same_turn_for_everybody() -> None:
+def test_P22_what_stands_against_each_other_is_noted_in_the_same_turn_for_everybody() -> None:
     room = room_with_keeper()
     first, second = page(7, "tea/price", value=450), page(8, "tea/price", value="4.75 €")
     assert kept(absorb(room, said(1, NewUpdate(first)))) == [first]
@@ -145,7 +145,7 @@ def test_members_that_take_turns_under_one_client_id_fill_no_memory() -> None:
     assert len(authors._turns[7]) < 300
 
 
-def test_the_vault_says_what_each_writer_had_before_it() -> None:
+def test_P22_the_vault_says_what_each_writer_had_before_it() -> None:
     room = room_with_keeper()
     base = page(6, "tea/stock", value=10)
     docs: list[Doc[Map[Any]]] = [Doc(client_id=client) for client in (7, 8)]
