@@ -241,3 +241,40 @@ def test_a_page_lists_the_conflicts_that_python_lists_and_each_sees_what_the_oth
     assert made[0].look.conflicts() == []
     assert values(the_only(made[1].look.conflicts())) == [13, 14]
     assert made[0].look.resolutions()[-1].device == "web.1"
+
+
+def test_a_page_asks_for_rights_and_python_answers() -> None:
+    one = shop("till-1")
+    with one.edit() as docs:
+        docs.inventory.set_location_attribute("A", "escrow", "refuse")
+        docs.inventory.receive("shirt", 10, at="A")
+    page = Page(movements=one.movements)
+    (asked,) = page.run(["request", "doc:movements", "shirt", "A", 4, "web.1"])
+    page.take_over(one)
+    with one.edit() as docs:
+        (answer,) = docs.inventory.answer_requests()
+    handed = one.inventory.find(answer)
+    assert handed is not None
+    assert (handed.ref, handed.quantity, handed.ext["to"]) == (asked, 4, "web.1")
+    assert one.inventory.rights("shirt", "A").of == {"till-1": 6, "web.1": 4}
+    again = Page(movements=one.movements)
+    (table,) = again.run(["stockTable", "docs:movements"])
+    assert table_of(table) == one.inventory.stock_table()
+
+
+def test_a_page_sets_a_rule_and_acknowledges_what_it_has_seen() -> None:
+    one = shop("till-1")
+    with one.edit() as docs:
+        docs.inventory.sell("shirt", 2, at="A")
+    (oversold,) = one.inventory.conflicts()
+    page = Page(catalog=one.catalog)
+    page.run(
+        ["setRule", "doc:catalog", "merge/price", "max"],
+        ["acknowledge", "doc:catalog", oversold.key, list(oversold.evidence), oversold.current, "web.1"],
+    )
+    page.take_over(one)
+    assert one.inventory.rules().merges == {"price": "max"}
+    assert one.inventory.conflicts() == []
+    (seen,) = one.inventory.resolutions()
+    assert (seen.key, seen.evidence, seen.device) == (oversold.key, oversold.evidence, "web.1")
+    assert one.inventory.faults() == []

@@ -16,6 +16,7 @@ export const addProduct = (catalog, sku) => catalog.getMap('attr').set(comp(sku)
 export const addLocation = (catalog, name) => catalog.getMap('attr').set('@' + comp(name) + '/$life', 'active')
 export const notePeriod = (catalog, period) =>
   catalog.getMap('periods').has(period) || catalog.getMap('periods').set(period, 1)
+export const setRule = (catalog, name, value) => catalog.getMap('rules').set(name, value)
 
 // Conflicts: the elements of a key that no other one follows, but for those that a resolution lists.
 const dot = id => id ? id.client + '.' + id.clock : null
@@ -45,6 +46,10 @@ export const resolveConflict = (catalog, { key, siblings }, value, rid) => catal
   const resolution = { tips: siblings.map(({ tip }) => tip), how: 'merge', v: value, by: rid, t }
   catalog.getMap('resolve').set(key + '|' + id, resolution)
 })
+export const acknowledge = (catalog, key, evidence, units, rid) => {
+  const t = hlc(), id = catalog.clientID.toString(36) + '.' + t.toString(36)
+  catalog.getMap('resolve').set(key + '|' + id, { tips: evidence, how: 'server', v: units, by: rid, t })
+}
 
 // Stock: a log of movements under ids of their own. An arrival counts once per shipment: the one with the smallest id.
 export const move = (doc, kind, sku, place, quantity, rid, ...refAndExt) => {
@@ -56,6 +61,7 @@ export const transfer = (doc, sku, quantity, source, to, rid) => doc.transact(()
   const shipment = move(doc, 'ship', sku, source, quantity, rid, null, { to: nfc(to) })
   return [shipment, move(doc, 'recv', sku, to, quantity, rid, shipment)]
 })
+export const request = (doc, sku, place, quantity, rid) => move(doc, 'want', sku, place, quantity, rid)
 
 const effect = {
   rcv: 1, sale: -1, adj: 1, ship: -1, recv: 1, hold: -1, conf: 0, rel: 1, exp: 1, cnt: 1, xfer: 0, backorder: 0,
