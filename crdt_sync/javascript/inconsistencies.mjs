@@ -49,5 +49,9 @@ export const findInconsistencies = inventory => {
     if (movement) found.push(inconsistency('changed', movement, mid, movement.quantity, [mid]))
     seen.add(mid)
   }
+  for (const [mid, { period, row }] of inventory.late()) {
+    const movement = readMovement(period, mid, row)
+    if (movement) found.push(inconsistency('late', movement, mid, movement.quantity, [mid]))
+  }
   return found.sort((a, b) => byText(a.key, b.key))
 }

@@ -11,6 +11,8 @@ class Book {
   path = []
   mids = new Set() // the movements that count here, and all stock-takes
   latest = 0
+  opening = 0 // what the folds say of its stock
+  isFolded = false
 
   constructor(sku, location) { Object.assign(this, { sku, location }) }
 
@@ -25,6 +27,7 @@ const EMPTY = new Book('', '')
 
 // Neither the order of entries nor that of documents matters, and an entry that comes again changes nothing. Only where
 // two documents hold different movements under one id the first that was added counts: add periods in their order.
+// It begins with what the folds say; then only what no fold counts is to be added.
 export class StockIndex {
   rows = new Map()
   unknown = new Map()
@@ -33,6 +36,19 @@ export class StockIndex {
   #arrivals = new Map() // by shipment, its arrivals by id
   #ends = new Map() // by hold, its ends by id
   #booked = new Map()
+
+  constructor(folds) {
+    this.folds = folds
+    for (const { sku, location, of } of folds.shares) {
+      const book = this.#open(sku, location)
+      book.isFolded = true
+      of.forEach(({ units }, rid) => {
+        book.stock = book.opening += units
+        if (rid !== '') book.rights.set(rid, units)
+      })
+    }
+    folds.carried.forEach(({ row }, mid) => this.add(mid, row))
+  }
 
   add(mid, value) {
     const known = this.rows.get(mid)
@@ -54,7 +70,7 @@ export class StockIndex {
   book(sku, location) { return this.#books.get(cellOf(nfc(sku), nfc(location))) ?? EMPTY }
 
   // All cells that anything ever moved in.
-  get books() { return [...this.#books.values()].filter(({ mids }) => mids.size) }
+  get books() { return [...this.#books.values()].filter(({ mids, isFolded }) => mids.size || isFolded) }
 
   rights({ rights, total }) {
     const of = [...rights].filter(([, units]) => units).sort(([a], [b]) => byText(a, b))
@@ -83,7 +99,7 @@ export class StockIndex {
     }
     steps.sort((a, b) => a.stamp - b.stamp || byText(a.mid, b.mid))
     const found = []
-    let balance = 0
+    let balance = book.opening
     for (const { stamp, mid, delta } of steps) {
       const before = balance
       balance += delta
@@ -108,6 +124,12 @@ export class StockIndex {
         else if (!isEndOf(end, hold)) fault(mid, 'of other goods than it says')
       })
     })
+    for (const [shipment, arrivals] of this.#arrivals) {
+      if (this.rows.has(shipment) || !this.folds.isDoneWith(shipment)) continue
+      for (const key of arrivals.keys()) {
+        faults.push({ root: 'mv', key, reason: 'books in a shipment of a folded period again, so it changes nothing' })
+      }
+    }
     return faults
   }
 
@@ -136,6 +158,7 @@ export class StockIndex {
   // Two people may book in one shipment while both are offline; everybody must pick the same booking.
   #settleShipment(shipment) {
     const rows = this.#arrivals.get(shipment)
+    if (!this.rows.has(shipment) && this.folds.isDoneWith(shipment)) return
     let first
     for (const mid of rows.keys()) if (first === undefined || mid < first) first = mid
     const [, sku, location, quantity] = rows.get(first)

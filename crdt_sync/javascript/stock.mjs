@@ -1,10 +1,11 @@
 // Stock: movements under ids of their own, within the rights of this replica where a cell is under escrow.
 import { HoldEnded, InsufficientRights, InvalidName, InvalidValue, NotTheHolder, PeriodsMissing } from './errors.mjs'
+import { documentFaults, isFull } from './folds.mjs'
 import { isReferring, readMovement } from './movements.mjs'
 import { readPeriods } from './catalog.mjs'
 import { openRequests } from './requests.mjs'
 import { WarmStock } from './warm-stock.mjs'
-import { byText, checkDelta, checkName, checkPeriod, checkQuantity, checkRef, checkTotal, isAhead, isTime, periodOf }
+import { byText, checkDelta, checkName, checkPeriod, checkQuantity, checkRef, checkTotal, dayOf, isAhead, isMovementId, isTime, periodOf }
   from './values.mjs'
 
 const SHORT = ['refuse', 'back-order', 'allow']
@@ -16,8 +17,8 @@ export class Stock {
 
   constructor(desk, catalog, { movements, period }) {
     Object.assign(this, { desk, catalog })
-    this.choosePeriod = typeof period === 'function' ? period : () => period ?? periodOf(desk.now())
-    this.#warm = new WarmStock(desk)
+    this.#warm = new WarmStock(desk, this.catalog)
+    this.choosePeriod = typeof period === 'function' ? period : () => period ?? this.#currentPeriod()
     for (const [name, doc] of Object.entries(movements)) this.open(name, doc)
     desk.onEnd(writes => writes ?? this.#warm.forget())
   }
@@ -38,6 +39,8 @@ export class Stock {
   get drafts() { return this.#warm.drafts }
 
   get openPeriods() { return this.#warm.periods }
+
+  get folds() { return this.#warm.folds }
 
   // Moving goods
 
@@ -97,7 +100,7 @@ export class Stock {
 
   arrive(shipment) {
     return this.#edit(() => {
-      const sent = this.find(checkName('shipment', shipment))
+      const sent = this.#findCounting(checkName('shipment', shipment))
       if (sent?.kind !== 'ship' || typeof sent.ext.to !== 'string') {
         throw new InvalidName('shipment', shipment, 'the id of a shipment in this period or its history')
       }
@@ -148,7 +151,7 @@ export class Stock {
 
   holds(state) {
     const { index } = this
-    return this.movements().filter(({ kind }) => kind === 'hold').map(movement => {
+    return this.#counting().filter(({ kind }) => kind === 'hold').map(movement => {
       const { until } = movement.ext
       return { movement, ...index.holdState(movement.mid), untilMs: Number.isSafeInteger(until) ? until : null }
     }).filter(hold => state === undefined || hold.state === state)
@@ -208,20 +211,20 @@ export class Stock {
   }
 
   backOrders() {
-    const everything = this.movements()
+    const everything = this.#counting()
     const served = new Set(everything.filter(({ kind }) => kind === 'sale').map(({ ref }) => ref))
-    return everything.filter(({ kind, mid }) => kind === 'backorder' && !served.has(mid))
+    return everything.filter(({ kind, mid }) => kind === 'backorder' && !served.has(mid) && !this.folds.isDoneWith(mid))
   }
 
   inTransit() {
-    const everything = this.movements()
+    const everything = this.#counting()
     const arrived = new Set(everything.filter(({ kind }) => kind === 'recv').map(({ ref }) => ref))
     return everything.filter(({ kind, mid }) => kind === 'ship' && !arrived.has(mid))
   }
 
   idleCounts() {
     const idle = new Set(this.index.idleCounts)
-    return this.movements().filter(({ mid }) => idle.has(mid))
+    return this.#counting().filter(({ mid }) => idle.has(mid))
   }
 
   unknownKinds() {
@@ -230,12 +233,13 @@ export class Stock {
     return kinds
   }
 
-  find(mid) {
+  find(mid, accepts = () => true) {
     for (const period of this.#warm.periods) {
       const movement = readMovement(period, mid, this.#warm.get(period, mid))
-      if (movement) return movement
+      if (movement && accepts(period)) return movement
     }
-    return null
+    const carried = this.folds.carried.get(mid)
+    return carried ? readMovement(carried.period, mid, carried.row) : null
   }
 
   // The readable movements in the one order that all peers agree on.
@@ -245,30 +249,57 @@ export class Stock {
   }
 
   refs() {
-    return new Set([...this.everything()].filter(({ kind, ref }) => ref !== null && !isReferring(kind)).map(({ ref }) => ref))
+    return new Set([...this.everything(), ...this.#counting()].filter(({ kind, ref }) => ref !== null && !isReferring(kind)).map(({ ref }) => ref))
   }
 
+  // Of one id the earlier period's, as in the sum.
   *everything() {
+    const found = new Set()
     for (const period of this.#warm.periods) {
       for (const [mid, row] of this.#warm.entries(period)) {
-        const movement = readMovement(period, mid, row)
+        const movement = found.has(mid) ? null : readMovement(period, mid, row)
         if (movement) yield movement
+        if (movement) found.add(mid)
       }
     }
   }
 
-  // Movements that somebody has changed after the fact, as they were at first.
+  // Movements that somebody has changed after the fact, as they were at first, and those that came too late.
   *originals() { for (const draft of this.drafts) yield* draft.entries('orig') }
+
+  late() { return this.#warm.late() }
 
   get isWhole() { return !this.#missingPeriods('').length }
 
   stockFaults() {
     const now = this.desk.now(), reason = 'is stamped by a clock that runs more than 60 s ahead'
     const ahead = [...this.everything()].filter(({ stamp }) => isAhead(stamp, now))
-    return [...this.index.faults, ...ahead.map(({ mid }) => ({ root: 'mv', key: mid, reason }))]
+    const changed = 'was changed after it was written; the first content counts'
+    return [
+      ...this.index.faults, ...this.folds.faults, ...ahead.map(({ mid }) => ({ root: 'mv', key: mid, reason })),
+      ...this.openPeriods.flatMap(period => documentFaults(period, this.#warm.draft(period))),
+      ...this.drafts.flatMap(draft => [...draft.keys('orig')].filter(isMovementId).map(key => ({ root: 'mv', key, reason: changed }))),
+    ]
   }
 
   // Inside
+
+  #currentPeriod() {
+    const now = this.desk.now(), month = this.#warm.draft(periodOf(now))
+    return month && isFull(month) ? dayOf(now) : periodOf(now)
+  }
+
+  // The movements that count by themselves and not through a fold, in order.
+  #counting() {
+    const found = new Map()
+    for (const [period, mid, row] of this.#warm.counting()) {
+      const movement = found.has(mid) ? null : readMovement(period, mid, row)
+      if (movement) found.set(mid, movement)
+    }
+    return [...found.values()].sort((a, b) => a.stamp - b.stamp || byText(a.mid, b.mid))
+  }
+
+  #findCounting(mid) { return this.find(mid, period => this.#warm.isCounting(period, mid)) }
 
   #edit(act) { return this.desk.edit(act) }
 
@@ -284,7 +315,8 @@ export class Stock {
     if (missing.length) throw new PeriodsMissing(missing)
   }
 
-  #missingPeriods(since) { return this.periods().filter(period => period >= since && !this.#warm.draft(period)) }
+  #missingPeriods(since) { return this.periods().filter(period =>
+    period >= since && !this.#warm.draft(period) && !this.folds.notes.has(period)) }
 
   #rightsFor(cell) {
     this.checkWhole()
@@ -302,7 +334,7 @@ export class Stock {
   #catchUp(cell) { this.desk.clock.receive(this.#book(cell).latest, this.desk.now()) }
 
   #hold(hold) {
-    const held = this.find(checkName('hold', hold))
+    const held = this.#findCounting(checkName('hold', hold))
     if (held?.kind !== 'hold') throw new InvalidName('hold', hold, 'the id of a hold in this period or its history')
     if (held.rid !== this.desk.replica) throw new NotTheHolder(hold, held.rid)
     return held

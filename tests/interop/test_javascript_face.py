@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from crdt_sync.documents.keys import comp
 from tests.interop.javascript_face import (
+    PACKAGE,
     Actor,
     Command,
     Node,
@@ -64,7 +67,7 @@ VALUES = st.one_of(
     st.lists(st.sampled_from(["a", "b", 3, 10, "🧦", "\uffff", None]), max_size=3),
     st.sampled_from(["red wool shirt", "blue wool shirt", "red cotton shirt, new", "x" * 70_000]),
 )
-CHOICES = st.sampled_from(
+CHOICES: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
     [
         {"accept": "local"}, {"accept": "server"}, {"accept": "1.1"}, {"value": 12}, {"value": "\ud800"},
         {"merge": "max"}, {"merge": "min"}, {"merge": "union"}, {"merge": "sum", "base": 1}, {"merge": "nothing"},
@@ -87,9 +90,7 @@ COMMANDS = st.one_of(
     commands("set_attribute", SKUS, st.just("price"), VALUES, seen=st.just("1.1"), keep_stale=st.booleans()),
     commands("set_location_attribute", PLACE, st.just("escrow"), st.sampled_from(["refuse", "allow", "off", "bogus"])),
     commands("delete_product", SKUS),
-    commands("resolve", st.just("?"), **{}).flatmap(
-        lambda command: CHOICES.map(lambda o: Command("resolve", ["?"], o))
-    ),
+    CHOICES.map(lambda choice: Command("resolve", ["?"], choice)),
     moves("receive", ref=REFS),
     moves("sell", short=st.sampled_from([None, None, "refuse", "back-order", "allow", "never"])),
     moves("sell", hold=st.just("?")),
@@ -226,9 +227,9 @@ def play(node: Node, steps: Sequence[Step | Exchange]) -> None:
         for look in looks[1:]:
             assert look == looks[0]
     finally:
-        for actor in actors:
-            if isinstance(actor, PageActor):
-                actor.close()
+        for page in actors:
+            if isinstance(page, PageActor):
+                page.close()
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], deadline=None)
@@ -244,3 +245,44 @@ def test_any_history_of_pages_and_peers_reads_and_refuses_alike_in_both_language
 def test_keys_are_spelled_alike_in_both_languages(node: Node, texts: list[str]) -> None:
     whole = [text for text in texts if text.isascii() or text.encode(errors="ignore").decode() == text]
     assert node.result("none", "comp", *whole) == [comp(text) for text in whole]
+
+
+MUTANTS = {
+    "the last arrival counts": ("stock-index.mjs", "|| mid < first", "|| mid > first"),
+    "anybody ends a hold": ("movements.mjs", "[1, 2, 3, 4].every(", "[1, 2, 3].every("),
+    "a find is its finder's": ("movements.mjs", "Math.min(quantity, 0)", "quantity"),
+    "what arrives is nobody's": ("movements.mjs", "shipment[7].for : shipment[4]", "shipment[7].for : null"),
+    "what was decided stays open": ("conflicts.mjs", "!done.includes(tip)", "tip !== ''"),
+    "nobody signs": ("drafts.mjs", "if (isSigned) doc.getMap", "if (!writes) doc.getMap"),
+    "rights are not looked at": ("stock.mjs", "if (have < units) throw new InsufficientRights(have, units)\n  }", "}"),
+    "a deletion saw all": ("catalog.mjs", "(life.value, kept,", "(life.value, life.value.seen,"),
+    "a union keeps its own order": ("merges.mjs", "].sort(byText).map(", "].reverse().map("),
+    "what lost is not kept": ("conflicts.mjs", "this.forks.takeNews(all)", "[]"),
+}
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_planted_bug_in_javascript_is_found(name: str, tmp_path: Path) -> None:
+    need_node()
+    package = Path(shutil.copytree(PACKAGE, tmp_path / "package"))
+    file, sound, mutant = MUTANTS[name]
+    source = (package / file).read_text()
+    assert source.count(sound) == 1, f"{file} no longer holds {sound}"
+    (package / file).write_text(source.replace(sound, mutant))
+    with open_node(package) as process:
+
+        @settings(
+            max_examples=600,
+            derandomize=True,
+            database=None,
+            deadline=None,
+            phases=[Phase.generate],
+            report_multiple_bugs=False,
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(HISTORIES)
+        def hunt(steps: list[Step | Exchange]) -> None:
+            play(process, steps)
+
+        with pytest.raises(AssertionError):
+            hunt()
