@@ -60,7 +60,8 @@ async def open_for_edit(
     known = measured(catalog)
     before = _period_before(period)
     wanted = set(also)
-    if before in known.unfolded or now_ms < period_span_ms(period)[0] + _EARLY_MS:
+    is_early = period_span_ms(period)[0] <= now_ms < period_span_ms(period)[0] + _EARLY_MS
+    if not shelf.has_ended(metrics_document(before)) and (is_early or before in known.unfolded):
         wanted.add(before)
     for one in wanted - {period}:
         await shelf.open(metrics_document(one))
@@ -75,7 +76,9 @@ async def open_for_look(shelf: Shelf, catalog: LocalDocument, period: str, only:
     known = measured(catalog)
     years = known.years if only is None else {year_of(one) for one in only} & known.years
     present = await shelf.names()
-    chosen = {one for one in known.periods if only is None or one in only}
+    chosen = {
+        one for one in known.periods if (only is None or one in only) and not shelf.has_ended(metrics_document(one))
+    }
     needed = {one for one in chosen if one not in known.folded or metrics_document(one) in present}
     for one in {*needed, *years} - {period}:
         await shelf.open(metrics_document(one))

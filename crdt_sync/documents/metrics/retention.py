@@ -15,7 +15,7 @@ from math import lcm
 from typing import Final
 
 from crdt_sync.documents.clock import at_ms
-from crdt_sync.documents.keys import to_base36, uncomp
+from crdt_sync.documents.keys import split, to_base36
 from crdt_sync.documents.metrics.chunks import decode_chunk
 from crdt_sync.documents.metrics.counters import read_counters
 from crdt_sync.documents.metrics.coverage import COVERS, beyond, coverage_entries, read_coverage, take_coverage
@@ -68,7 +68,7 @@ TOO_LATE: Final = "too_late"
 _CLOSED: Final = "closed"
 _CLOSING_DIGITS: Final = 5
 _DAY_MS: Final = 86_400_000
-_SLOT_PARTS: Final = 3
+_WRITER_PART: Final = 2
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -164,15 +164,14 @@ def rejections(view: RootsView) -> list[Rejection]:
     found = []
     for answer, value in view.entries(REJECTED).items():
         root, _, key = answer.partition("/")
-        parts = [uncomp(part) for part in key.split("/")]
-        metric, entity, *rest = [part for part in parts if part is not None] or ("", "")
-        place = 1 if root == ROLLUPS else 0
-        if not isinstance(value, list) or len(value) < 2 or len(rest) <= place or len(rest) + 2 != len(parts):
+        names = split(key, key.count("/") + 1)
+        place = _WRITER_PART + (root == ROLLUPS)
+        if names is None or len(names) <= place or not isinstance(value, list) or len(value) < 2:
             continue
         reason, bound = value[0], whole(value[1])
         if isinstance(reason, str) and bound is not None:
             late = _late(view, root, key, bound)
-            found.append(Rejection(root, metric, entity, rest[place], key, reason, bound, late))
+            found.append(Rejection(root, names[0], names[1], names[place], key, reason, bound, late))
     return sorted(found)
 
 
