@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from pycrdt import Array, Doc, Map, Text, TransactionEvent
 
+from crdt_sync.documents.keys import movement_id
 from crdt_sync.errors import ProtocolError
 from crdt_sync.limits import Limits
 from crdt_sync.protocol import multiplexed, state_vector, y_websocket
@@ -31,7 +32,7 @@ from tests.simulation.disk import PeerDisk
 from tests.simulation.network import Link
 from tests.simulation.witness import Witness
 
-ROOTS: Final = {"products": Map, "movements": Map, "queue": Array, "notes": Text}
+ROOTS: Final = {"products": Map, "mv": Map, "orig": Map, "queue": Array, "notes": Text}
 SHARED_KEYS: Final = ("shirt", "shoe", "hat")
 
 
@@ -209,7 +210,8 @@ class Till(Actor):
     def edit(self) -> None:
         assert self.replica is not None
         self.serial += 1
-        writes = [Write("movements", f"{self.name}-{self.serial}", self.serial)]
+        mid = movement_id(self.replica.client_id, self.serial)
+        writes = [Write("mv", mid, ["adj", "shirt", self.name, self.serial])]
         if self.chance.random() < 0.6:
             writes.append(Write("products", self.chance.choice(SHARED_KEYS), f"{self.name} {self.serial}"))
         if self.chance.random() < 0.2:
@@ -338,7 +340,12 @@ class Browser(Actor):
 
     def _change(self, text: str) -> None:
         products, queue, notes = self.doc.get("products", type=Map), self._queue(), self._notes()
-        match self.chance.randrange(8):
+        match self.chance.randrange(10):
+            case 8:
+                mid = movement_id(self.doc.client_id, self.serial)
+                self._movements()[mid] = ["adj", "shirt", text, self.chance.randint(1, 9)]
+            case 9 if len(self._movements()):
+                self._correct(self.chance.choice(sorted(self._movements().keys())), text)
             case 0 | 1:
                 products[self.chance.choice(SHARED_KEYS)] = text
             case 2:
@@ -352,6 +359,19 @@ class Browser(Actor):
                 del notes[start : start + self.chance.randint(1, 2)]
             case _:
                 notes.insert(self.chance.randint(0, len(notes)), self.chance.choice(("ab", "c", "def")))
+
+    def _correct(self, mid: str, text: str) -> None:
+        """What nobody may do: write a movement once more, or delete it."""
+        movements = self._movements()
+        if self.chance.random() < 0.3:
+            del movements[mid]
+        elif self.chance.random() < 0.3:
+            movements[mid] = movements[mid]
+        else:
+            movements[mid] = ["adj", "shirt", f"corrected by {text}", 100]
+
+    def _movements(self) -> Map[Any]:
+        return self.doc.get("mv", type=Map)
 
     def _queue(self) -> Array[Any]:
         return self.doc.get("queue", type=Array)

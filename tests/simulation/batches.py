@@ -26,6 +26,7 @@ REACHED: Final = (
     "hostile connections",
     "known updates",
     "members shed",
+    "movements changed",
     "partial accepts",
     "partitions",
     "peer crashes",

@@ -19,6 +19,7 @@ def check_settled(world: World, when: str) -> None:
     _check_promises(world, when)
     _check_convergence(world, when)
     _check_presence(world, when)
+    _check_movements(world, when)
 
 
 def _check_promises(world: World, when: str) -> None:
@@ -51,6 +52,16 @@ def _check_presence(world: World, when: str) -> None:
             world.witness.accuse("P11", f"{actor.name} sees {len(ghosts)} who are gone, {when}")
         if missed:
             world.witness.accuse("P11", f"{actor.name} does not see {len(missed)} who are here, {when}")
+
+
+def _check_movements(world: World, when: str) -> None:
+    """P21: for everyone, every movement says what it said at first."""
+    for actor in world.actors:
+        content = actor.content
+        movements = {**content["mv"], **content["orig"]}
+        if movements != world.witness.firsts:
+            changed = sorted(mid for mid, row in world.witness.firsts.items() if movements.get(mid) != row)
+            world.witness.accuse("P21", f"{actor.name} reads movements {changed} otherwise than at first, {when}")
 
 
 def check_storage(world: World) -> None:

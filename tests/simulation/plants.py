@@ -14,6 +14,7 @@ from crdt_sync.errors import StoreError
 from crdt_sync.limits import Limits
 from crdt_sync.protocol.messages import Ack, Message, Presence, StateRequest
 from crdt_sync.session import Received
+from crdt_sync.stores.update_log import Loaded
 from crdt_sync.updates import encode
 from crdt_sync.updates.decode import DecodedUpdate, decode_update
 from crdt_sync.updates.gate import Verdict
@@ -22,9 +23,11 @@ from crdt_sync.updates.order import Run
 from crdt_sync.updates.pieces import Piece, Span, whole
 from crdt_sync.updates.ranges import Range
 from crdt_sync.values import ClientId
+from server.rooms.keeper import Keeper, open_keeper
 from server.rooms.room import Broadcast, Kept, Listens, MemberId, Reply, Room, Turn
 from tests.simulation.actors import Till
-from tests.simulation.relay import SimulatedHost
+from tests.simulation.bounds import LIMITS, ROOM
+from tests.simulation.relay import RELAY_CLIENT, SimulatedHost
 
 
 class DeliversBeforeAppend(SimulatedHost):
@@ -82,6 +85,20 @@ class LogsItsDocsDiff(SimulatedHost):
         with observed(doc) as seen:
             doc.apply_update(update)
         return seen[-1] if seen else update
+
+
+class KeepsNoOriginals(SimulatedHost):
+    """Passes on what a page has made of a movement, and nothing else."""
+
+    def open_keeper(self, loaded: Loaded) -> None:
+        return None
+
+
+class ForgetsItsLog(SimulatedHost):
+    """Knows which movements there are as long as the room stays open."""
+
+    def open_keeper(self, loaded: Loaded) -> Keeper | None:
+        return open_keeper(ROOM.document, RELAY_CLIENT + loaded.last_seq, (), LIMITS)
 
 
 class CompactsPastItsSnapshot(SimulatedHost):

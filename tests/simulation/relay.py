@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import Final
 
 from crdt_sync.errors import ProtocolError, RoomClosing, StoreError, SyncError
 from crdt_sync.protocol.messages import NewUpdate, StateReply, StateRequest
@@ -18,6 +19,7 @@ from server.rooms.audience import Audience
 from server.rooms.dialect import Dialect
 from server.rooms.history import History
 from server.rooms.inbox import Inbox
+from server.rooms.keeper import AUTHOR, Keeper, open_keeper
 from server.rooms.member import Member
 from server.rooms.outbox import Outbox
 from server.rooms.room import Arrived, Compacted, Departed, Drained, Envelope, Room, Said, Turn
@@ -27,6 +29,9 @@ from tests.simulation.bounds import LIMITS, ROOM
 from tests.simulation.disk import RelayDisk
 from tests.simulation.network import Link
 from tests.simulation.witness import Witness
+
+RELAY_CLIENT: Final = 2**52
+"""The ids under which the simulated relay writes begin here; those of others are smaller."""
 
 
 class WouldWaitError(Exception):
@@ -116,13 +121,21 @@ class SimulatedHost:
     def __init__(self, disk: RelayDisk, witness: Witness, meters: Meters, room_type: type[Room]) -> None:
         self.disk = disk
         self.witness = witness
-        self.room = room_type(open_history(disk.load()), LIMITS)
+        loaded = disk.load()
+        self.room = room_type(open_history(loaded), LIMITS, self.open_keeper(loaded))
         self.inbox = Inbox(LIMITS.inbox_messages_max)
         self.audience = Audience(ROOM, self.room.history.seq, self.inbox, meters)
         self.turn: Turn | None = None
         self.batch: Sequence[Envelope] = ()
         self.is_appended = False
         self.compaction: Compaction | None = None
+
+    def open_keeper(self, loaded: Loaded) -> Keeper | None:
+        """As the registry does. Nobody has written under its id: with every update on the disk there is another."""
+        log: list[tuple[bytes, str | None]] = [(record.update, record.author) for record in loaded.tail]
+        if loaded.snapshot is not None:
+            log.insert(0, (loaded.snapshot.state, None))
+        return open_keeper(ROOM.document, RELAY_CLIENT + loaded.last_seq, log, LIMITS)
 
     @property
     def is_busy(self) -> bool:
@@ -162,7 +175,7 @@ class SimulatedHost:
         finally:
             sources = [envelope.update.raw for envelope in self.batch if isinstance(envelope, Said) and envelope.update]
             for record in self.disk.archive[before:]:
-                self.witness.relay_logged(record.update, sources)
+                self.witness.relay_logged(record.update, sources, is_own=record.author == AUTHOR)
         self.is_appended = True
         if seq != self.room.history.seq:
             self.witness.accuse("P12", f"the log stands at {seq}, its room at {self.room.history.seq}")
@@ -181,7 +194,8 @@ class SimulatedHost:
         reached("gaps asked", turn.gaps)
         reached("known updates", turn.known)
         raws = {envelope.update.raw for envelope in self.batch if isinstance(envelope, Said) and envelope.update}
-        reached("partial accepts", sum(kept.update not in raws for kept in turn.kept))
+        reached("partial accepts", sum(kept.update not in raws and kept.author != AUTHOR for kept in turn.kept))
+        reached("movements changed", len(turn.changed))
         reached("group commits", len(turn.kept) > 1)
 
     def enter(self, member: Member) -> None:

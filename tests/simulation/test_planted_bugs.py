@@ -80,5 +80,13 @@ def test_P11_catches_ghosts() -> None:
     check_caught(Cast(room=plants.KeepsGhosts), "P11")
 
 
+def test_P21_catches_a_relay_that_passes_on_changed_movements() -> None:
+    check_caught(Cast(host=plants.KeepsNoOriginals), "P21")
+
+
+def test_P21_catches_a_relay_that_forgets_the_movements_of_its_log() -> None:
+    check_caught(Cast(host=plants.ForgetsItsLog), "P21")
+
+
 def test_P12_catches_a_snapshot_that_stands_for_more_than_it_holds() -> None:
     check_caught(Cast(host=plants.CompactsPastItsSnapshot), "P12")

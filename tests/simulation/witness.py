@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from crdt_sync.errors import ClientIdReused, ProtocolError, SyncError
 from crdt_sync.protocol import multiplexed, y_websocket
 from crdt_sync.protocol.messages import Message
-from crdt_sync.updates.decode import DecodedUpdate, Section, decode_update
+from crdt_sync.updates.content import elements
+from crdt_sync.updates.decode import DELETED, DecodedUpdate, Section, decode_update
 from crdt_sync.updates.gate import judge
 from crdt_sync.updates.ledger import Ledger
 from crdt_sync.updates.pieces import whole
 from crdt_sync.updates.ranges import Ranges
-from crdt_sync.values import ClientId, Clock
+from crdt_sync.values import ClientId, Clock, Id
 from server.rooms.dialect import MULTIPLEXED, Dialect
 from tests.simulation.bounds import LIMITS
 
@@ -46,6 +47,9 @@ class Witness:
         self._authored: dict[ClientId, Clock] = {}
         self._read: dict[tuple[str, bytes], Message] = {}
         self._decoded: dict[bytes, DecodedUpdate] = {}
+        self.firsts: dict[str, Any] = {}
+        """What every movement said when anything of it first became durable."""
+        self._movements: dict[Id, str] = {}
 
     def note(self, text: str) -> None:
         self.trace.append(text)
@@ -84,9 +88,14 @@ class Witness:
                 self.accuse("P9", f"{name} writes other content under clock {clock} of client {section.client}")
             self._authored[section.client] = _end_clock(section)
 
-    def relay_logged(self, row: bytes, sources: Iterable[bytes]) -> None:
-        """``row`` became durable on the relay; ``sources`` is what arrived in that turn."""
-        self._check_origin("the relay", row, sources)
+    def relay_logged(self, row: bytes, sources: Iterable[bytes], *, is_own: bool = False) -> None:
+        """``row`` became durable on the relay; ``sources`` is what arrived in that turn. What the relay writes itself
+        are originals of movements, and nothing else."""
+        if not is_own:
+            self._check_origin("the relay", row, sources)
+            self._note_firsts(self.decode(row))
+        elif any(struct.parent != "orig" for section in self.decode(row).sections for struct in section.structs):
+            self.accuse("P3", "the relay has written something that is not its own to write")
         try:
             verdict = judge(self.decode(row), self._durable, LIMITS)
         except ProtocolError as error:
@@ -98,6 +107,21 @@ class Witness:
         elif verdict.fresh is None or verdict.fresh.raw != row:
             self.accuse("P3", "a row of the relay's log repeats what is in the log already")
         self._durable.admit(whole(self.decode(row)))
+
+    def _note_firsts(self, update: DecodedUpdate) -> None:
+        structs = [(section.client, struct) for section in update.sections for struct in section.structs]
+        found = -1
+        while found != len(self._movements):
+            # Whoever follows may stand before the one that it follows.
+            found = len(self._movements)
+            for client, struct in structs:
+                key = self._movements.get(struct.origin) if struct.origin is not None else None
+                if (key := struct.key if struct.parent == "mv" else key) is not None:
+                    self._movements |= {(client, struct.clock + i): key for i in range(struct.length)}
+        for client, struct in structs:
+            key = self._movements.get((client, struct.clock))
+            if key is not None and struct.kind != DELETED:
+                self.firsts.setdefault(key, next(elements(update.raw, struct)))
 
     def peer_logged(self, name: str, row: bytes, source: bytes) -> None:
         """``row`` was written to a peer's log; ``source`` is the edit, or the update that arrived."""
