@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final, NamedTuple, Protocol
 
-from crdt_sync.documents.catalog.siblings import EDITS, SIBLINGS_MAX, VAULT, readable, value_of
+from crdt_sync.documents.catalog.siblings import EDITS, SIBLINGS_MAX, VAULT, overruled_entry, readable, value_of
 from crdt_sync.documents.names import CatalogName, MovementsName, parse_document
 from crdt_sync.documents.roots import Value
 from crdt_sync.documents.schema import ATTRIBUTES, MOVEMENTS, stamp
@@ -23,7 +23,7 @@ from crdt_sync.limits import Limits
 from crdt_sync.updates.content import GONE, elements
 from crdt_sync.updates.decode import DELETED, DecodedUpdate, decode_update
 from crdt_sync.updates.encode import write_entries
-from crdt_sync.updates.forks import ForkIndex, Head
+from crdt_sync.updates.forks import Fed, ForkIndex, Head
 from crdt_sync.updates.gate import Verdict, judge
 from crdt_sync.updates.ledger import Ledger
 from crdt_sync.updates.pieces import Span
@@ -87,12 +87,15 @@ class CatalogKeeper:
         self, update: DecodedUpdate, verdict: Verdict, history: History, author: str, *, is_one_edit: bool
     ) -> Notes:
         lacking: dict[str, Value] = {}
-        for key in sorted(self._follow(update, verdict, author, is_one_edit=is_one_edit)):
+        fed = self._follow(update, verdict, author, is_one_edit=is_one_edit)
+        for key in sorted({key for root, key in fed.forked if root == ATTRIBUTES}):
             for head in self._index.heads(ATTRIBUTES, key)[:SIBLINGS_MAX]:
                 entry = f"{key}|{head.dot}"
                 is_readable, value = value_of(head)
                 if is_readable and not self._index.heads(VAULT, entry):
                     lacking[entry] = self._entry(value, head)
+        # A delete that a concurrent write has undone is no element, and nobody else will ever know of it.
+        lacking.update(overruled_entry(lost.key, lost.head.dot) for lost in fed.overruled if lost.root == ATTRIBUTES)
         return Notes(after=self._pen.write(VAULT, lacking)) if lacking else NOTHING
 
     def _entry(self, value: Value, head: Head) -> Value:
@@ -105,15 +108,14 @@ class CatalogKeeper:
             entry.pop()
         return entry
 
-    def _follow(self, update: DecodedUpdate, verdict: Verdict, author: str | None, *, is_one_edit: bool) -> set[str]:
+    def _follow(self, update: DecodedUpdate, verdict: Verdict, author: str | None, *, is_one_edit: bool) -> Fed:
         for section in update.sections:
             for struct in section.structs:
                 if struct.parent == EDITS and struct.key is not None:
                     self._sign(struct.key)
         if verdict.fresh is not None:
             self._authors.note(verdict.fresh.spans, author)
-        fed = self._index.feed(update, verdict, is_own_bytes=is_one_edit)
-        return {key for root, key in fed.forked if root == ATTRIBUTES}
+        return self._index.feed(update, verdict, is_own_bytes=is_one_edit)
 
     def _sign(self, key: str) -> None:
         client, _, clock = key.partition(".")

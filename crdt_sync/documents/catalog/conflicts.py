@@ -13,7 +13,16 @@ from typing import Final, Literal, Protocol, TypeAlias
 from crdt_sync.documents.catalog.audit_trail import covered_tips, resolvers_of
 from crdt_sync.documents.catalog.merges import canonical
 from crdt_sync.documents.catalog.registers import parse_key
-from crdt_sync.documents.catalog.siblings import CLAIM, SIBLINGS_MAX, ForksView, Sibling, Siblings, readable, value_of
+from crdt_sync.documents.catalog.siblings import (
+    CLAIM,
+    OVERRULED,
+    SIBLINGS_MAX,
+    ForksView,
+    Sibling,
+    Siblings,
+    readable,
+    value_of,
+)
 from crdt_sync.documents.keys import LIFE
 from crdt_sync.documents.roots import RootsView, Value
 from crdt_sync.documents.schema import ATTRIBUTES
@@ -145,7 +154,7 @@ def version_of(heads: Sequence[Head]) -> str:
 
 
 def _kind(field_name: str, siblings: Sequence[Sibling], current: Value) -> ConflictKind:
-    if any(sibling.tip.startswith(CLAIM) for sibling in siblings):
+    if any(sibling.tip.startswith(CLAIM) and not sibling.tip.startswith(OVERRULED) for sibling in siblings):
         return "version_mismatch"
     # A plain page's map.delete is no element, so that it shows only in what is read now.
     cleared = current is None or any(sibling.is_known and sibling.value is None for sibling in siblings)

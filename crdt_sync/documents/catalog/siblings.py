@@ -32,6 +32,15 @@ CLAIM = "!"
 latest any more, and what they wrote is kept beside it."""
 
 
+OVERRULED = CLAIM + "-"
+"""A claim that begins so stands for a delete without effect: who wrote the element behind it had not seen it."""
+
+
+def overruled_entry(key: str, dot: str) -> tuple[str, list[Value]]:
+    """What the vault says of a delete that met the writing of the element ``dot``: a function of that element alone."""
+    return f"{key}|{OVERRULED}{dot}", [None]
+
+
 class ForksView(Protocol):
     """The heads of a document's watched keys. A :class:`~crdt_sync.replica.Replica` that watches them is one."""
 
