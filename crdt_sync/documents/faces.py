@@ -31,7 +31,7 @@ class Shop(Protocol):
     def location_attributes(self, name: str) -> dict[str, Value]: ...
     def set_location_attribute(self, name: str, field: str, value: object) -> None: ...
     def stock(self, sku: str, at: str) -> int: ...
-    def conflicts(self) -> list[Conflict]: ...
+    def conflicts(self, *, product: str | None = None, location: str | None = None) -> list[Conflict]: ...
 
 
 class WellKnown(Generic[T]):
@@ -175,8 +175,8 @@ class Product(Face):
         return self._shop.stock(self._name, at)
 
     def conflicts(self) -> list[Conflict]:
-        """The open conflicts of this product's fields."""
-        return [conflict for conflict in self._shop.conflicts() if conflict.product == self._name]
+        """What a person should look at of this product; see :meth:`InventoryDocument.conflicts`."""
+        return self._shop.conflicts(product=self._name)
 
     def version(self, field: str) -> str:
         """Which writes of a field are here; see :meth:`InventoryDocument.version`."""
@@ -213,8 +213,8 @@ class Location(Face):
         return self._shop.stock(sku, self._name)
 
     def conflicts(self) -> list[Conflict]:
-        """The open conflicts of this location's fields."""
-        return [conflict for conflict in self._shop.conflicts() if conflict.location == self._name]
+        """What a person should look at of this location; see :meth:`InventoryDocument.conflicts`."""
+        return self._shop.conflicts(location=self._name)
 
     def _one(self, field: str) -> Value:
         return self._shop.location_attribute(self._name, field)

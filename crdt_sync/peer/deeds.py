@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from crdt_sync.documents.catalog.audit_trail import RESOLUTIONS
 from crdt_sync.documents.keys import is_movement_id
 from crdt_sync.documents.roots import Value
 from crdt_sync.documents.schema import ATTRIBUTES, MOVEMENTS
@@ -48,6 +49,8 @@ class Deed:
     movements: list[MovementWrite] = field(default_factory=list)
     others: set[tuple[str, str]] = field(default_factory=set)
     """(document, root) of all that it wrote besides."""
+    settled: set[str] = field(default_factory=set)
+    """Keys of the attributes whose conflicts it has resolved."""
     updates: list[bytes] = field(default_factory=list)
     """The bytes in which its fields were written."""
     size_bytes: int = 0
@@ -72,6 +75,8 @@ class Deed:
                 if key not in moved_on and not _is_answer(value):
                     self.movements.append(MovementWrite(period, key, value))
             elif root != HOME:
+                if root == RESOLUTIONS:
+                    self.settled.add(key.rpartition("|")[0])
                 self.others.add((outline.document, root))
         if outline.olds:
             self.updates.append(update)

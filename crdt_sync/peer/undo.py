@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, NamedTuple
 
-from crdt_sync.documents.catalog.audit_trail import RESOLUTIONS
+from crdt_sync.documents.catalog.audit_trail import RESOLUTIONS, covered_tips
 from crdt_sync.documents.catalog.registers import ACTIVE, parse_key, read_value, same
 from crdt_sync.documents.catalog.siblings import VAULT
 from crdt_sync.documents.keys import LIFE
@@ -162,6 +162,7 @@ class _Reversal:
         self._replica = desk.catalog.replica
         self._rid = desk.rid
         self._deed = deed
+        self._covered = covered_tips(self._replica)
         self._restored: list[str] = []
         self._left: list[Left] = []
 
@@ -193,7 +194,13 @@ class _Reversal:
 
     def _is_ours(self, write: FieldWrite) -> bool:
         """Whether what it wrote stands there, and nothing else ever since."""
-        heads = [head.dot for head in self._replica.heads(ATTRIBUTES, write.key)]
+        if write.key in self._deed.settled:
+            self._left.append(Left(write.key, "it has settled a conflict; set the field anew"))
+            return False
+        # A branch that a resolution has closed stays a head for good.
+        heads = [
+            head.dot for head in self._replica.heads(ATTRIBUTES, write.key) if head.dot not in self._covered[write.key]
+        ]
         # A page that deletes a key leaves no element of its own there.
         was_deleted = write.new is not None and self._replica.get(ATTRIBUTES, write.key) is None
         if heads == [write.tip] and not was_deleted:

@@ -327,9 +327,26 @@ async def test_a_resolution_stays_part_of_the_record(tmp_path: Path) -> None:
         with pytest.raises(CannotUndo) as refused:
             await one.undo()
         assert any("part of the record" in reason for reason in refused.value.reasons)
+        assert any("settled a conflict" in reason for reason in refused.value.reasons)
         async with one.read() as docs:
             assert docs.inventory.conflicts() == []
             assert docs.inventory.attribute("tea", "price") == 490
+
+
+async def test_a_field_whose_conflict_is_settled_can_be_undone_like_any_other(tmp_path: Path) -> None:
+    async with shop(tmp_path) as one, opened(tmp_path, "till-2") as two:
+        await exchange(one, two)
+        for peer, price in ((one, 475), (two, 500)):
+            await edited(peer, setting("price", price))
+        await exchange(one, two)
+        await edited(two, lambda inventory: inventory.conflicts()[0].resolve(value=490))
+        await exchange(one, two)
+        await edited(one, setting("price", 510))
+        assert (await one.undo()).restored == ("tea/price",)
+        assert await field(one, "price") == 490
+        # The edit before was one side of the conflict, and somebody has chosen since.
+        with pytest.raises(CannotUndo, match="written it since"):
+            await one.undo()
 
 
 async def test_nothing_is_undone_before_the_first_edit_nor_of_a_run_before(tmp_path: Path) -> None:
