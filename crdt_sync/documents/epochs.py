@@ -7,6 +7,7 @@ Left out are cleared fields, the values behind settled conflicts, and who wrote 
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,6 @@ from typing import Final
 
 from crdt_sync.documents.catalog.audit_trail import RESOLUTIONS, covered_tips
 from crdt_sync.documents.catalog.conflicts import is_open
-from crdt_sync.documents.catalog.registers import same
 from crdt_sync.documents.catalog.siblings import (
     CLAIM,
     EDITS,
@@ -115,7 +115,9 @@ def carried_over(leftovers: Sequence[Leftover], heir: RootsView, *, rid: str) ->
             carried.entries.append((root, key, value))
         elif _equal(current, value):
             carried.present += 1
-        elif _equal(current, leftover.base):
+        elif _equal(current, leftover.base) and not (root == ATTRIBUTES and current is None):
+            # A cleared attribute is not taken over into an epoch, so one that is there was cleared since, or stands
+            # in a conflict.
             carried.entries.append((root, key, value))
         elif root == ATTRIBUTES:
             claim: Value = [value, rid, leftover.stamp, None, [leftover.base]]
@@ -135,6 +137,11 @@ def whole_numbers(value: Value) -> Value:
         number = whole(value)
         return value if number is None else number
     return value
+
+
+def spelled(value: Value) -> str:
+    """A text that two values share when they are equal for every peer: 1 is 1.0, and neither is true."""
+    return json.dumps(whole_numbers(value), sort_keys=True, default=lambda data: {"bytes": bytes(data).hex()})
 
 
 def _take_attributes(made: Epoch, roots: RootsView, forks: ForksView, client: ClientId, stamp: int) -> None:
@@ -214,4 +221,4 @@ def _plain(root: str, key: str, roots: RootsView) -> Value:
 
 
 def _equal(one: Value, other: Value) -> bool:
-    return same(one, other) or whole_numbers(one) == whole_numbers(other)
+    return spelled(one) == spelled(other)

@@ -12,9 +12,8 @@ import typer
 
 from crdt_sync.documents.catalog.conflicts import Conflict, open_conflicts
 from crdt_sync.documents.clock import HybridClock
-from crdt_sync.documents.epochs import new_epoch, whole_numbers
+from crdt_sync.documents.epochs import new_epoch, spelled
 from crdt_sync.documents.names import epoch_of, next_epoch
-from crdt_sync.documents.roots import Value
 from crdt_sync.documents.schema import ATTRIBUTES
 from crdt_sync.errors import DocumentError, DocumentRetired, SnapshotMismatch, WrongKind
 from crdt_sync.limits import Limits
@@ -131,9 +130,9 @@ def _check(old: Replica, new: Replica, names: Mapping[str, RootKind]) -> int:
     return len(before)
 
 
-def _alive(replica: Replica, name: str) -> dict[str, Value]:
-    values = {key: whole_numbers(replica.get(name, key)) for key in replica.keys(name)}
-    return {key: value for key, value in values.items() if value is not None}
+def _alive(replica: Replica, name: str) -> dict[str, str]:
+    values = {key: replica.get(name, key) for key in replica.keys(name)}
+    return {key: spelled(value) for key, value in values.items() if value is not None}
 
 
 def _open(replica: Replica) -> dict[str, list[str]]:
