@@ -50,7 +50,8 @@ class Stock(MovementLog):
 
         Without escrow stock may go below zero: what was sold was sold, and :meth:`oversold` tells. Under escrow a sale
         beyond this replica's rights is refused, recorded as a back-order, or recorded and flagged, as ``short`` says,
-        else the cell's policy. With ``hold`` it confirms this hold of the same goods, and needs no more rights."""
+        else the cell's policy; :meth:`request` asks others for more rights. With ``hold`` it confirms this hold of the
+        same goods, and needs no more of them."""
         units = check_quantity(quantity)
         cell = self._cell(sku, at)
         if short is not None and short not in ("refuse", "back-order", "allow"):
@@ -182,8 +183,9 @@ class Stock(MovementLog):
     def reclaim(self, sku: str, quantity: int, *, at: str, of: str | None = None, ref: str | None = None) -> str:
         """Take over rights of a replica that will never return, or, with None, rights that nobody has.
 
-        Not safe by itself, and so never done by itself: if that replica did sell, or two reclaim at once, rights below
-        zero show it. Let one replica per tenant do it, after the device is known to be lost.
+        Not safe by itself, and so done by itself only where a rule says after how long a silence: if that replica did
+        sell, or two reclaim at once, rights below zero show it. Let one replica per tenant do it, after the device is
+        known to be lost.
         Raises :class:`InsufficientRights` beyond what can be seen of them, and :class:`PeriodsMissing`."""
         units, cell = check_quantity(quantity), self._cell(sku, at)
         lost = NOBODY if of is None else check_name("replica", of)
