@@ -8,7 +8,8 @@ const POLICIES = ['off', 'refuse', 'back-order', 'allow']
 export const isDeletion = life => isObject(life) && life.s === DELETED && isObject(life.seen) && isObject(life.n)
 
 // The `$life` of a product that is deleted now, with what its deleter has seen.
-export const deletion = (fields, moved, by, stamp) => ({ s: DELETED, seen: { ...fields }, n: { ...moved }, by, t: stamp })
+export const deletion = (fields, moved, by, stamp) =>
+  ({ s: DELETED, seen: { ...fields }, n: { ...moved }, by, t: stamp })
 
 // Whether a deletion had seen all that is known of its product. Periods that its deleter had not open, or that are not
 // open here, say nothing; movements in a period that began later say that it is in use.
@@ -55,7 +56,8 @@ export const readCatalog = (entries, moved) => {
 // The periods that anybody noted, sorted, and the keys that are none.
 export const readPeriods = keys => {
   const all = [...keys].sort()
-  const faults = all.filter(key => !isPeriod(key)).map(key => ({ root: 'periods', key, reason: 'is no UTC month or day' }))
+  const reason = 'is no UTC month or day'
+  const faults = all.filter(key => !isPeriod(key)).map(key => ({ root: 'periods', key, reason }))
   return { periods: all.filter(isPeriod), faults }
 }
 

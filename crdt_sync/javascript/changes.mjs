@@ -18,7 +18,9 @@ export class Changes {
     const hear = transaction => {
       for (const [type, keys] of transaction.changed) {
         const root = [...doc.share].find(([, shared]) => shared === type)?.[0]
-        if (root !== undefined) this.#tell({ document: name, root, keys: [...keys], ...about(root, keys, type), isOwn: transaction.origin === this.desk })
+        if (root === undefined) continue
+        const isOwn = transaction.origin === this.desk
+        this.#tell({ document: name, root, keys: [...keys], ...about(root, keys, type), isOwn })
       }
     }
     doc.on('afterTransaction', hear)

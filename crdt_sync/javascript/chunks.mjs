@@ -1,5 +1,5 @@
 // Packed numbers (LEB128, signed ones zigzagged) and chunks: up to 120 samples of a series in one byte string.
-// BigInt throughout, because 64 bits are more than a number holds exactly. Equal samples give the same bytes as Python's.
+// BigInt throughout, because 64 bits are more than a number holds exactly. Equal samples give Python's bytes.
 import { InvalidValue } from './errors.mjs'
 import { INT_MAX } from './values.mjs'
 
@@ -67,7 +67,9 @@ export const encodeChunk = (samples, decimals) => {
 
 // What a chunk's head says, without its samples.
 export const readOutline = bytes => {
-  if (bytes.length < 2 || bytes[0] !== VERSION || bytes[1] > DECIMALS_MAX) throw new InvalidValue('is no chunk of this version')
+  if (bytes.length < 2 || bytes[0] !== VERSION || bytes[1] > DECIMALS_MAX) {
+    throw new InvalidValue('is no chunk of this version')
+  }
   const reader = new Unpacker(bytes, 2)
   const [count, packed, span, length] = [reader.next(), reader.next(), reader.next(), reader.next()]
   const first = unzigzag(packed), last = first + span, runs = []
@@ -77,21 +79,28 @@ export const readOutline = bytes => {
   let before = null, sum = 0n
   for (let run = 0n; run < length; run++) {
     const many = reader.next(), number = reader.next(), stamp = before === null ? number : before + unzigzag(number)
-    if (many < 1n || stamp < 0n || stamp > INT_MAX || stamp === before) throw new InvalidValue('a chunk has a run that is none')
+    if (many < 1n || stamp < 0n || stamp > INT_MAX || stamp === before) {
+      throw new InvalidValue('a chunk has a run that is none')
+    }
     runs.push({ length: Number(many), stamp: Number(stamp) })
     sum += many
     before = stamp
   }
   if (sum !== count) throw new InvalidValue('the runs of a chunk do not add up to its samples')
-  return { decimals: bytes[1], count: Number(count), first, last, runs, body: reader.at, stamp: Math.max(...runs.map(run => run.stamp)) }
+  return {
+    decimals: bytes[1], count: Number(count), first, last, runs, body: reader.at,
+    stamp: Math.max(...runs.map(run => run.stamp)),
+  }
 }
 
 // The samples of a chunk, as {at, scaled, stamp}, under its outline.
 export const decodeChunk = bytes => {
-  const outline = readOutline(bytes), reader = new Unpacker(bytes, outline.body), end = Number(reader.next()) + reader.at
+  const outline = readOutline(bytes), reader = new Unpacker(bytes, outline.body)
+  const end = Number(reader.next()) + reader.at
   const bends = new Unpacker(bytes.subarray(0, end), reader.at).rest(), steps = new Unpacker(bytes, end).rest()
   if (bends.length !== outline.count - 1 || steps.length !== outline.count) {
-    throw new InvalidValue(`a chunk of ${outline.count} samples has ${bends.length + 1} times and ${steps.length} values`)
+    const held = `${bends.length + 1} times and ${steps.length} values`
+    throw new InvalidValue(`a chunk of ${outline.count} samples has ${held}`)
   }
   const stamps = outline.runs.flatMap(({ length, stamp }) => new Array(length).fill(stamp))
   let at = outline.first, gap = 0n, scaled = 0n

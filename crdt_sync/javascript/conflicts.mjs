@@ -6,8 +6,9 @@ import { InvalidValue, UnknownSibling } from './errors.mjs'
 import { Forks } from './forks.mjs'
 import { parseInconsistency } from './inconsistencies.mjs'
 import { MERGES } from './merges.mjs'
-import { LIFE, byText, canonical, checkValue, isMovementId, isObject, isText, isValue, parseKey, productKey, same, stampIn }
-  from './values.mjs'
+import {
+  LIFE, byText, canonical, checkValue, isMovementId, isObject, isText, isValue, parseKey, productKey, same, stampIn,
+} from './values.mjs'
 
 const SIBLINGS_MAX = 64
 const CLAIM = '!' // such a tip is no element: somebody wrote on the grounds of an old version
@@ -43,7 +44,8 @@ class Siblings {
     this.vault = catalog.entries('conflict')
     for (const [key, entry] of catalog.entries('edits')) {
       const [client, clock] = key.split('.').map(Number)
-      if (isDot(key) && isText(entry?.[0]) && stampIn(entry[1]) !== null) group(this.edits, client).push([clock, ...entry])
+      if (!isDot(key) || !isText(entry?.[0]) || stampIn(entry[1]) === null) continue
+      group(this.edits, client).push([clock, ...entry])
     }
     for (const edits of this.edits.values()) edits.sort(([a], [b]) => a - b)
   }
@@ -83,7 +85,7 @@ class Siblings {
 
 // The entry of the vault for a sibling; what nobody knows is left out at the end.
 const entryOf = ({ value, device, stamp, person, base }) =>
-  base ? [value, device, stamp, person, base] : person !== null ? [value, device, stamp, person] : [value, device, stamp]
+  [value, device, stamp, ...base ? [person, base] : person !== null ? [person] : []]
 
 export class Conflicts {
   // `revived()` gives the products that came back after their deletion, `remove(sku)` a `$life` that deletes one.
@@ -101,15 +103,16 @@ export class Conflicts {
     this.catalog.put('conflict', `${key}|${CLAIM}${this.#id(stamp)}`, [value, this.desk.replica, stamp])
   }
 
-  // Sets an attribute. Equal values that were written at once closed by themselves, and stay closed: who writes over them
-  // has seen them all, but its element follows just one, so it says so.
+  // Sets an attribute. Equal values that were written at once closed by themselves, and stay closed: who writes over
+  // them has seen them all, but its element follows just one, so it says so.
   replace(key, value) {
     const { covered } = this.#decided(), heads = this.forks.heads(key)
     const open = heads.length < 2 ? [] : heads.filter(({ tip }) => !covered.get(key)?.includes(tip))
     const held = open.map(head => head.isKnown ? read(head.value) : head)
     this.catalog.put('attr', key, value)
     if (held.length < 2 || !held.every(({ isKnown }) => isKnown)) return
-    if (new Set(held.map(one => canonical(one.value))).size === 1) this.#record(key, open.map(({ tip }) => tip), value, 'auto')
+    const isOne = new Set(held.map(one => canonical(one.value))).size === 1
+    if (isOne) this.#record(key, open.map(({ tip }) => tip), value, 'auto')
   }
 
   // Of these inconsistencies the ones that nobody has acknowledged as they are now.
@@ -120,8 +123,8 @@ export class Conflicts {
   }
 
   list() {
-    const siblings = new Siblings(this.catalog), { covered, resolvers } = this.#decided(), claims = this.#claims(siblings)
-    const found = new Map()
+    const { covered, resolvers } = this.#decided(), siblings = new Siblings(this.catalog)
+    const claims = this.#claims(siblings), found = new Map()
     for (const key of new Set([...this.forks.forked, ...claims.keys()])) {
       const parsed = parseKey(key), done = covered.get(key) ?? []
       if (!parsed) continue
@@ -148,9 +151,11 @@ export class Conflicts {
       if (!(parsed || broken) || flawOf(value) !== null) continue
       const heads = new Map(this.forks.heads(key).map(head => [head.tip, head])), tips = tipsIn(value)
       found.push({
-        key, mid, ...broken ?? ownerOf(parsed), evidence: broken ? tips : [], how: ['local', 'server', 'auto'].includes(value.how) ? value.how : 'merge',
+        key, mid, ...broken ?? ownerOf(parsed), evidence: broken ? tips : [],
+        how: ['local', 'server', 'auto'].includes(value.how) ? value.how : 'merge',
         value: read(value.v).value, device: value.by, stamp: value.t,
-        siblings: (broken ? [] : tips).map(tip => heads.has(tip) ? siblings.ofHead(key, heads.get(tip)) : siblings.ofTip(key, tip)),
+        siblings: (broken ? [] : tips).map(tip =>
+          heads.has(tip) ? siblings.ofHead(key, heads.get(tip)) : siblings.ofTip(key, tip)),
       })
     }
     return found.sort((a, b) => a.stamp - b.stamp || byText(a.mid, b.mid) || byText(a.key, b.key))
@@ -231,7 +236,8 @@ export class Conflicts {
 
   #merged({ key, field, siblings, base: known }, merge, base = known?.[0] ?? null) {
     if (!Object.hasOwn(MERGES, merge)) {
-      throw new InvalidValue(`there is no merge function '${merge}'; there are ${Object.keys(MERGES).sort().join(', ')}`)
+      const known = Object.keys(MERGES).sort().join(', ')
+      throw new InvalidValue(`there is no merge function '${merge}'; there are ${known}`)
     }
     if (!siblings.every(({ isKnown }) => isKnown)) {
       throw new InvalidValue(`${key}: a sibling's value is gone, so that nothing can be merged`)

@@ -13,7 +13,8 @@ export { HybridClock, comp, dayOf, nfc, periodOf, timeOf } from './values.mjs'
 // `catalog` is the Y.Doc of inventory/catalog, `movements` those of inventory/{period}, `metrics` those of
 // metrics/{period}, each by period and loaded. `replica` names this writer: nobody else may write under it.
 export const openDocuments = ({
-  catalog, movements = {}, metrics = {}, replica = `web.${catalog.clientID}`, period, now = Date.now, clock = new HybridClock(),
+  catalog, movements = {}, metrics = {}, replica = `web.${catalog.clientID}`, period, now = Date.now,
+  clock = new HybridClock(),
 }) => {
   const desk = new Desk({ replica: checkName('replica', replica), clock, now })
   const changes = new Changes(desk), keepLost = () => inventory.keepLost()

@@ -104,8 +104,9 @@ export class Desk {
     let result
     try {
       result = act()
-      if ([...this.#drafts.values()].some(draft => draft.staged.length)) for (const listener of this.#beforeEnd) listener()
-      if (typeof result?.then === 'function') throw new DocumentError('an edit must not wait: begin it when all is there')
+      if (typeof result?.then === 'function') throw new DocumentError('an edit must not wait: load all it needs before')
+      const hasWrites = [...this.#drafts.values()].some(draft => draft.staged.length)
+      if (hasWrites) for (const listener of this.#beforeEnd) listener()
     } catch (error) {
       this.#end(null)
       throw error
@@ -135,7 +136,7 @@ export class Desk {
     const { doc } = draft, isSigned = writes.some(([, root]) => root === 'attr')
     const stamp = isSigned && this.tick()
     doc.transact(() => {
-      // Says who wrote attributes, and when: bytes don't. The first element of the edit names itself and those after it.
+      // Says who wrote attributes, and when: bytes don't. The first element names itself and those after it.
       if (isSigned) doc.getMap('edits').set(`${doc.clientID}.${draft.nextClock}`, [this.replica, stamp])
       for (const [, root, key, value] of writes) doc.getMap(root).set(key, value)
     }, this)

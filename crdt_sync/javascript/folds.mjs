@@ -1,4 +1,4 @@
-// Folds: what the movements of closed periods come to, so that a reader need not open those. Read only; the relay folds.
+// Folds: what the movements of closed periods come to, so that a reader need not open those. The relay folds.
 import { flaw, isKnown, kindOf } from './movements.mjs'
 import { bytesOf, isObject, isPeriod, isText, parseBase36, stampIn, uncomp, whole }
   from './values.mjs'
@@ -82,9 +82,9 @@ export class Folds {
     const noted = []
     for (const [period, value] of catalog.entries('folds')) {
       const [stamp, movements, digest] = Array.isArray(value) ? value : []
-      if (isPeriod(period) && stampIn(stamp) !== null && stampIn(movements) !== null && isText(digest) && digest.length === 16) {
-        noted.push(period)
-      } else this.#fault('folds', period, 'is no period with stamp, number of movements and digest')
+      const isNote = stampIn(stamp) !== null && stampIn(movements) !== null && isText(digest) && digest.length === 16
+      if (isPeriod(period) && isNote) noted.push(period)
+      else this.#fault('folds', period, 'is no period with stamp, number of movements and digest')
     }
     return noted.sort()
   }
@@ -132,7 +132,9 @@ export class Folds {
 // What is wrong with the movement document of a period as a whole.
 export const documentFaults = (period, draft) => {
   const faults = [], mids = draft.doc.getMap('mv')._map, add = (root, key, reason) => faults.push({ root, key, reason })
-  if (draft.get('meta', 'covers') !== null && !coverageOf(draft)) add('meta', 'covers', 'does not say which movements are in the fold')
+  if (draft.get('meta', 'covers') !== null && !coverageOf(draft)) {
+    add('meta', 'covers', 'does not say which movements are in the fold')
+  }
   if (mids.size > MOVEMENTS_MAX) add('mv', period, `holds ${mids.size} movements, more than ${MOVEMENTS_MAX}`)
   const clients = new Set([...mids.keys()].map(mid => mid.split('.')[0])).size
   if (clients > CLIENTS_MAX) add('mv', period, `was written by ${clients} sessions, more than ${CLIENTS_MAX}`)
@@ -140,8 +142,8 @@ export const documentFaults = (period, draft) => {
 }
 
 // Whether a period's document takes no more movements, so that they go into the day's.
-export const isFull = ({ doc }) =>
-  doc.getMap('meta').has('closed') || doc.getMap('mv')._map.size >= MOVEMENTS_MAX || doc.store.clients.size >= CLIENTS_MAX
+export const isFull = ({ doc }) => doc.getMap('meta').has('closed') ||
+  doc.getMap('mv')._map.size >= MOVEMENTS_MAX || doc.store.clients.size >= CLIENTS_MAX
 
 const splitShare = key => {
   const parts = key.split('/')
@@ -161,14 +163,17 @@ const hex = bytes => Array.from(bytes, byte => byte.toString(16).padStart(2, '0'
 const markOf = text => hex(sha256(bytesOf(text)).subarray(0, MARK_BYTES))
 
 // SHA-256, because that of the browsers can't be had without waiting.
-const PRIMES = Array.from({ length: 320 }, (_, n) => n).filter(n => n > 1 && ![...Array(n).keys()].some(d => d > 1 && n % d === 0))
+const isPrime = n => n > 1 && ![...Array(n).keys()].some(d => d > 1 && n % d === 0)
+const PRIMES = [...Array(312).keys()].filter(isPrime)
 const fraction = (n, root) => (n ** root % 1) * 2 ** 32 | 0
+const START = PRIMES.slice(0, 8).map(prime => fraction(prime, 1 / 2))
+const ROUNDS = PRIMES.map(prime => fraction(prime, 1 / 3))
 const sha256 = bytes => {
   const padded = new Uint8Array((bytes.length + 8 >> 6) + 1 << 6), view = new DataView(padded.buffer)
   padded.set(bytes)
   padded[bytes.length] = 128
   view.setUint32(padded.length - 4, bytes.length * 8)
-  const state = Int32Array.from(PRIMES.slice(0, 8), prime => fraction(prime, 1 / 2)), words = new Int32Array(64)
+  const state = Int32Array.from(START), words = new Int32Array(64)
   const turn = (word, by) => word >>> by | word << 32 - by
   for (let at = 0; at < padded.length; at += 64) {
     let [a, b, c, d, e, f, g, h] = state
@@ -176,7 +181,7 @@ const sha256 = bytes => {
       const near = words[i - 15], far = words[i - 2]
       words[i] = i < 16 ? view.getInt32(at + 4 * i) : words[i - 16] + words[i - 7] +
         (turn(near, 7) ^ turn(near, 18) ^ near >>> 3) + (turn(far, 17) ^ turn(far, 19) ^ far >>> 10)
-      const one = h + (turn(e, 6) ^ turn(e, 11) ^ turn(e, 25)) + (e & f ^ ~e & g) + fraction(PRIMES[i], 1 / 3) + words[i]
+      const one = h + (turn(e, 6) ^ turn(e, 11) ^ turn(e, 25)) + (e & f ^ ~e & g) + ROUNDS[i] + words[i]
       const two = (turn(a, 2) ^ turn(a, 13) ^ turn(a, 22)) + (a & b ^ a & c ^ b & c)
       ;[h, g, f, e, d, c, b, a] = [g, f, e, d + one | 0, c, b, a, one + two | 0]
     }

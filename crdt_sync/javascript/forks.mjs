@@ -36,7 +36,8 @@ export class Forks {
 
   // The forked keys that were written and not taken since: all, or those in which this page had a part.
   takeNews(all) {
-    const news = [...this.#news].filter(key => all || this.heads(key).some(({ client }) => client === this.doc.clientID))
+    const isOurs = key => this.heads(key).some(({ client }) => client === this.doc.clientID)
+    const news = [...this.#news].filter(key => all || isOurs(key))
     for (const key of news) this.#news.delete(key)
     return news
   }

@@ -1,5 +1,5 @@
-// Invariants that a merge has broken, each derived from the documents, so everybody finds the same; and whether somebody
-// has seen it: an entry of `resolve` whose tips are the evidence, and which holds for just this evidence.
+// Invariants that a merge has broken, each derived from the documents, so everybody finds the same. That somebody has
+// seen one is an entry of `resolve` whose tips are the evidence, and holds for just this evidence.
 import { readMovement } from './movements.mjs'
 import { LIFE, byText, comp, locationKey, productKey, uncomp } from './values.mjs'
 
@@ -14,7 +14,8 @@ const SENTENCES = Object.freeze({
     `${about} has taken more of '${sku}' at '${location}' than it had rights to: ${units}.`,
   changed: ({ sku, location, about }) =>
     `Movement ${about} of '${sku}' at '${location}' was changed after the fact; what was written first counts.`,
-  late: ({ sku, location, about }) => `Movement ${about} of '${sku}' at '${location}' came after its period was closed.`,
+  late: ({ sku, location, about }) =>
+    `Movement ${about} of '${sku}' at '${location}' came after its period was closed.`,
 })
 
 const inconsistency = (sort, { sku, location }, about, units, movements) => ({
@@ -28,7 +29,8 @@ export const parseInconsistency = key => {
   const [sort, sku, location, about, ...more] = key.split('/')
   if (about === undefined || more.length || !Object.hasOwn(SENTENCES, sort)) return null
   const product = uncomp(sku), at = uncomp(location)
-  return product === null || at === null || (about && uncomp(about) === null) ? null : { product, location: at, field: sort }
+  const isKey = product !== null && at !== null && (!about || uncomp(about) !== null)
+  return isKey ? { product, location: at, field: sort } : null
 }
 
 export const findInconsistencies = inventory => {
@@ -36,14 +38,18 @@ export const findInconsistencies = inventory => {
   const isKnown = ({ sku, location }) =>
     [productKey(sku, LIFE), locationKey(location, LIFE)].every(key => catalog.get('attr', key) !== null)
   for (const book of index.books) {
-    for (const { mid, balance } of index.oversold(book)) found.push(inconsistency('oversold', book, mid, balance, [mid]))
+    for (const { mid, balance } of index.oversold(book)) {
+      found.push(inconsistency('oversold', book, mid, balance, [mid]))
+    }
     if (book.total && !isKnown(book)) found.push(inconsistency('orphan', book, '', book.total, []))
     if (inventory.policy(book.sku, book.location) === 'off') continue
     for (const [rid, units] of Object.entries(index.rights(book).overdrawn)) {
       found.push(inconsistency('overdrawn', book, rid, units, []))
     }
   }
-  for (const { mid, quantity, ...cell } of inventory.idleCounts()) found.push(inconsistency('counts', cell, mid, quantity, [mid]))
+  for (const { mid, quantity, ...cell } of inventory.idleCounts()) {
+    found.push(inconsistency('counts', cell, mid, quantity, [mid]))
+  }
   for (const [mid, row] of inventory.originals()) {
     const movement = seen.has(mid) ? null : readMovement('', mid, row)
     if (movement) found.push(inconsistency('changed', movement, mid, movement.quantity, [mid]))

@@ -31,7 +31,8 @@ export class Inventory extends Stock {
     // What others wrote at once is kept with the next edit; most often somebody else has kept it by then.
     desk.beforeEnd(() => this.#conflicts.keepLost(true))
     desk.onEnd(writes => writes?.forEach(([draft, root, key, , before]) => {
-      if (draft === this.catalog && root === 'attr' && before !== undefined) this.#conflicts.forks.noteBefore(key, before)
+      const isOver = draft === this.catalog && root === 'attr' && before !== undefined
+      if (isOver) this.#conflicts.forks.noteBefore(key, before)
     }))
   }
 
@@ -55,7 +56,7 @@ export class Inventory extends Stock {
     })
   }
 
-  // `seen` is the version() that the value was chosen on; with `keepStale` a late value is kept as one side of a conflict.
+  // `seen` is the version() that the value was chosen on; with `keepStale` a late one is kept as a side of a conflict.
   setAttribute(sku, field, value, { seen, keepStale = false } = {}) {
     this.desk.edit(() => {
       const product = this.knownProduct(sku), actual = seen == null ? null : this.version(product, field)
@@ -96,8 +97,8 @@ export class Inventory extends Stock {
   // inconsistencies are not listed: half of them prove nothing.
   conflicts({ product, location } = {}) {
     const found = [...this.#conflicts.list(), ...this.isWhole ? this.#conflicts.unseen(findInconsistencies(this)) : []]
-    return found.filter(conflict =>
-      (product === undefined || conflict.product === nfc(product)) && (location === undefined || conflict.location === nfc(location)))
+    return found.filter(conflict => (product === undefined || conflict.product === nfc(product)) &&
+      (location === undefined || conflict.location === nfc(location)))
   }
 
   // Every invariant that a merge has broken, acknowledged or not.
@@ -191,7 +192,7 @@ export class Inventory extends Stock {
   #read() {
     if (this.#catalog && this.#catalog.puts === this.catalog.puts) return this.#catalog
     const read = readCatalog(this.catalog.entries('attr'), sku => this.#moved(sku))
-    const hasDeletions = [...this.catalog.entries('attr')].some(([key, value]) => key.endsWith('/' + LIFE) && isDeletion(value))
+    const hasDeletions = [...this.catalog.entries('attr').values()].some(isDeletion)
     this.#catalog = hasDeletions ? null : { ...read, puts: this.catalog.puts }
     return read
   }

@@ -15,7 +15,8 @@ const extreme = choose => siblings => {
 const union = siblings => {
   const items = new Map()
   for (const sibling of siblings) {
-    for (const item of Array.isArray(sibling) ? sibling : sibling === null ? [] : [sibling]) items.set(canonical(item), item)
+    const list = Array.isArray(sibling) ? sibling : sibling === null ? [] : [sibling]
+    for (const item of list) items.set(canonical(item), item)
   }
   return [...items.keys()].sort(byText).map(key => items.get(key))
 }
@@ -42,7 +43,9 @@ const text = (siblings, base) => {
   const merged = []
   let position = 0, last = -1
   for (const [start, end, replacement] of ordered) {
-    if (start < position || start === last) throw new InvalidValue('text: two of them changed the same words differently')
+    if (start < position || start === last) {
+      throw new InvalidValue('text: two of them changed the same words differently')
+    }
     merged.push(...words.slice(position, start), replacement)
     position = end
     last = start
@@ -53,7 +56,8 @@ const text = (siblings, base) => {
 export const MERGES = Object.freeze({ max: extreme(Math.max), min: extreme(Math.min), union, sum, text })
 
 // What Python's \s and \w match, which is not what JavaScript's do.
-const SPACE = '\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000', WORD = '\\p{L}\\p{N}_'
+const SPACE = '\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000'
+const WORD = '\\p{L}\\p{N}_'
 const WORDS = new RegExp(`[${SPACE}]+|[${WORD}]+|[^${SPACE}${WORD}]`, 'gu')
 const wordsOf = text => text.match(WORDS) ?? []
 

@@ -3,7 +3,8 @@ import { InvalidValue, QuantityOutOfRange, WrongKind } from './errors.mjs'
 import { buckets } from './rollups.mjs'
 import { TimeSeries } from './series.mjs'
 import { Histogram, Registers } from './sketches.mjs'
-import { INT_MAX, checkName, checkQuantity, checkTotal, comp, join, parseBase36, split, stampIn, whole } from './values.mjs'
+import { INT_MAX, checkName, checkQuantity, checkTotal, comp, join, parseBase36, split, stampIn, whole }
+  from './values.mjs'
 
 const prefixOf = (metric, entity) => join(comp(checkName('metric', metric)), comp(checkName('entity', entity)))
 
@@ -23,7 +24,7 @@ export class Metrics {
     this.desk.edit(() => {
       const key = join(prefixOf(metric, entity), this.part)
       if (!Number.isFinite(number) || (Number.isInteger(number) && !Number.isSafeInteger(number))) {
-        throw new InvalidValue(`${String(number)} can't be a gauge: a whole number within ±(2**53 - 1) or a finite one can`)
+        throw new InvalidValue(`${String(number)} can't be a gauge: a finite number within ±(2**53 - 1) can`)
       }
       this.draft.checkWritable()
       // With a clock that lags, our new number would lose against an older one that we can see.
@@ -65,7 +66,8 @@ export class Metrics {
       const slot = join(prefixOf(metric, entity), this.part) + '/'
       join(slot + '0')
       this.draft.checkWritable()
-      const known = [...this.draft.keys('c')].filter(key => key.startsWith(slot)).map(key => parseBase36(key.slice(slot.length)))
+      const own = [...this.draft.keys('c')].filter(key => key.startsWith(slot))
+      const known = own.map(key => parseBase36(key.slice(slot.length)))
       const generation = Math.max(0, ...known.filter(number => number !== null))
       const isReset = reading < (whole(this.draft.get('c', slot + generation.toString(36))) ?? 0)
       this.draft.put('c', slot + (generation + Number(isReset)).toString(36), reading)
@@ -79,14 +81,16 @@ export class Metrics {
 
   // Samples, and what they come to.
 
-  series(metric, entity, { decimals = 0 } = {}) { return new TimeSeries(this, prefixOf(metric, entity), decimals) }
+  series(metric, entity, { decimals = 0 } = {}) { return new TimeSeries(this, () => prefixOf(metric, entity), decimals) }
 
   // A series in buckets of `widthS` seconds, from its rollups and the samples that they do not cover.
   buckets(metric, entity, { widthS, from = 0, to = INT_MAX }) {
     return buckets(this.draft, prefixOf(metric, entity), widthS, from, to)
   }
 
-  histogram(metric, entity) { return this.#sketch('h', prefixOf(metric, entity), [this.#generation.toString(36)], 4, Histogram) }
+  histogram(metric, entity) {
+    return this.#sketch('h', prefixOf(metric, entity), [this.#generation.toString(36)], 4, Histogram)
+  }
 
   distinct(metric, entity) { return this.#sketch('d', prefixOf(metric, entity), [], 3, Registers) }
 

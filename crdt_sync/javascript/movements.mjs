@@ -4,7 +4,8 @@ import { isMovementId, isObject, isText, nfc, stampIn, whole } from './values.mj
 // What a quantity of each kind does to the stock at its place. Of an arrival, of what ends a hold, and of a stock-take
 // only the entry that counts has its effect. Other kinds are for later versions to count.
 export const EFFECT = Object.freeze({
-  rcv: 1, sale: -1, adj: 1, ship: -1, recv: 1, hold: -1, conf: 0, rel: 1, exp: 1, cnt: 1, xfer: 0, backorder: 0, want: 0,
+  rcv: 1, sale: -1, adj: 1, ship: -1, recv: 1, hold: -1, conf: 0, rel: 1, exp: 1, cnt: 1, xfer: 0, backorder: 0,
+  want: 0,
 })
 const OWN_RIGHTS = Object.freeze({ rcv: 1, sale: -1, adj: 1, ship: -1, hold: -1 })
 export const RANK = Object.freeze({ exp: 1, rel: 2, conf: 3 })
@@ -72,7 +73,7 @@ export const recipientOf = shipment => {
 // Whether an end may end a hold: written by the holder, of the same product, place and quantity.
 export const isEndOf = (end, hold) => [1, 2, 3, 4].every(place => end[place] === hold[place])
 
-// Of all stock-takes of one cell the ids of those that count, the latest first: the path from the latest through `prev`.
+// Of all stock-takes of one cell the ids of those that count: the path from the latest through `prev`.
 export const countingPath = counts => {
   const isAfter = (mid, other) =>
     counts.get(mid)[5] !== counts.get(other)[5] ? counts.get(mid)[5] > counts.get(other)[5] : mid > other

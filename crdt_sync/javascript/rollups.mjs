@@ -29,10 +29,10 @@ export const buckets = (draft, prefix, widthS, from, to) => {
 }
 
 const addWriter = (totals, draft, keys, rows, width) => {
-  const reach = base => rows.reduce((upto, row) => row.width === base || base === null ? Math.max(upto, row.upto) : upto, 0)
+  const reach = base => Math.max(0, ...rows.filter(row => base === null || row.width === base).map(row => row.upto))
   // Of the widths that ours is a multiple of, the one whose rows reach furthest; the widest of several.
   const bases = [...new Set(rows.map(row => row.width))].filter(base => width % base === 0n)
-  const base = bases.reduce((a, b) => a === null || reach(b) > reach(a) || (reach(b) === reach(a) && b > a) ? b : a, null) ?? width
+  const [base = width] = bases.sort((a, b) => reach(b) - reach(a) || (a > b ? -1 : 1))
   const own = new Map(rows.filter(row => row.width === base).map(row => [row.number, row]))
   const covered = own.size ? reach(base) : 0
   for (const row of own.values()) join(totals, floorDiv(row.number * base, width), row)
@@ -44,8 +44,8 @@ const addWriter = (totals, draft, keys, rows, width) => {
     for (const { at, scaled } of chunk?.samples ?? []) {
       const row = own.get(floorDiv(at, base * 1000n))
       if (row && number <= row.upto) continue
-      const one = { count: 1n, sum: scaled, low: scaled, high: scaled, last: scaled, lastMs: at, decimals: chunk.decimals }
-      join(totals, floorDiv(at, width * 1000n), one)
+      const one = { count: 1n, sum: scaled, low: scaled, high: scaled, last: scaled, lastMs: at }
+      join(totals, floorDiv(at, width * 1000n), { ...one, decimals: chunk.decimals })
     }
   }
 }
@@ -70,7 +70,8 @@ const rescaled = (total, decimals) => {
 const rowsOf = (draft, prefix) => {
   const best = new Map()
   for (const [key, value] of draft.entries('r')) {
-    const row = key.startsWith(prefix + '/') && key.length <= KEY_BYTES_MAX && readRow(key.slice(prefix.length + 1), value)
+    const isRow = key.startsWith(prefix + '/') && key.length <= KEY_BYTES_MAX
+    const row = isRow && readRow(key.slice(prefix.length + 1), value)
     if (!row) continue
     const place = `${row.bucket}/${row.writer}`, held = best.get(place)
     if (!held || isGreater(row, held)) best.set(place, row)
@@ -89,7 +90,8 @@ const isGreater = (a, b) => {
 const readRow = (rest, value) => {
   const [bucket, writer, roller, ...more] = rest.split('/'), parsed = /^([0-9a-z]+)\.(-?)([0-9a-z]+)$/.exec(bucket)
   const width = parsed && parseBase36(parsed[1]), number = parsed && parseBase36(parsed[3])
-  if (!width || number === null || (parsed[2] && !number) || more.length || !uncomp(writer ?? '') || !uncomp(roller ?? '')) return null
+  const hasNames = !more.length && uncomp(writer ?? '') && uncomp(roller ?? '')
+  if (!width || number === null || (parsed[2] && !number) || !hasNames) return null
   if (!Array.isArray(value) || value.length < 7) return null
   const numbers = value.slice(0, 8).map(numberIn)
   if (numbers.includes(null)) return null

@@ -57,10 +57,11 @@ export class TimeSeries {
   #prefix
   #decimals
 
-  constructor(pen, prefix, decimals) {
+  constructor(pen, prefixOf, decimals) {
     if (!Number.isInteger(decimals) || decimals < 0 || decimals > DECIMALS_MAX) {
       throw new InvalidValue(`decimals must be a whole number from 0 to ${DECIMALS_MAX}, got ${decimals}`)
     }
+    const prefix = prefixOf()
     // Refuses too long a name before anything is written.
     join(prefix, pen.part, NUMBER_MAX.toString(36))
     this.#pen = pen
@@ -86,7 +87,8 @@ export class TimeSeries {
     draft.checkWritable()
     if (!wanted.size) return 0
     const tracks = tracksOf(draft, this.#prefix), own = tracks.get(part) ?? new Map(), open = Math.max(0, ...own.keys())
-    const outlines = [...tracks.values()].flatMap(keys => [...keys.values()]).map(key => chunkAt(draft, key, readOutline))
+    const keys = [...tracks.values()].flatMap(of => [...of.values()])
+    const outlines = keys.map(key => chunkAt(draft, key, readOutline))
     const times = [...wanted.keys()].map(Number)
     for (const { at, scaled, decimals } of this.#union(Math.min(...times), Math.max(...times) + 1)) {
       if (wanted.has(at) && isEqual(wanted.get(at), this.#decimals, scaled, decimals)) wanted.delete(at)
@@ -105,7 +107,8 @@ export class TimeSeries {
   #write(fresh, own, open) {
     const { draft } = this.#pen, last = own.has(open) ? chunkAt(draft, own.get(open)) : null
     const isOpen = last?.decimals === this.#decimals
-    let number = isOpen ? open : open + 1, chunk = new Map(isOpen ? last.samples.map(sample => [sample.at, sample]) : [])
+    let number = isOpen ? open : open + 1
+    let chunk = new Map(isOpen ? last.samples.map(sample => [sample.at, sample]) : [])
     for (const sample of fresh) {
       if (!fits(chunk, sample.at)) {
         this.#put(number++, chunk)

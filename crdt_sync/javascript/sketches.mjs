@@ -1,5 +1,5 @@
-// Sketches: how values are distributed (DDSketch) and how many different texts there were (HyperLogLog), as whole numbers
-// that add up exactly. Equal contents have the same bytes as Python's.
+// Sketches: how values are distributed (DDSketch) and how many different texts there were (HyperLogLog), as whole
+// numbers that add up exactly. Equal contents have the same bytes as Python's.
 import { Unpacker, pack, unzigzag, zigzag } from './chunks.mjs'
 import { InvalidValue } from './errors.mjs'
 import { INT_MAX, bytesOf, isText, nfc } from './values.mjs'
@@ -50,7 +50,8 @@ export class Histogram {
   encode() {
     const used = [...this.buckets.keys()], low = used.length ? Math.min(...used) : 0, out = [VERSION, ONE_PERCENT]
     pack(out, [zigzag(BigInt(low)), this.zeros])
-    for (let bucket = low; used.length && bucket <= Math.max(...used); bucket++) pack(out, [this.buckets.get(bucket) ?? 0])
+    const high = used.length ? Math.max(...used) : -1
+    for (let bucket = low; bucket <= high; bucket++) pack(out, [this.buckets.get(bucket) ?? 0])
     return Uint8Array.from(out)
   }
 
@@ -61,7 +62,9 @@ export class Histogram {
     if (low < -BUCKET_MAX || low + hits.length - 1 > BUCKET_MAX || hits.reduce((a, b) => a + b, zeros) > INT_MAX) {
       throw new InvalidValue(`${hits.length} buckets from ${low} are more than a histogram can hold`)
     }
-    if (hits.length ? !hits[0] || !hits.at(-1) : low) throw new InvalidValue('a histogram begins and ends with a bucket that was hit')
+    if (hits.length ? !hits[0] || !hits.at(-1) : low) {
+      throw new InvalidValue('a histogram begins and ends with a bucket that was hit')
+    }
     found.zeros = zeros
     hits.forEach((many, i) => many && found.#hit(low + i, many))
     return found
@@ -75,7 +78,9 @@ export class Registers {
 
   // Whether it changed anything.
   record(text) {
-    if (!isText(text) || /\p{Cs}/u.test(text)) throw new InvalidValue("what is no text, or has a lone surrogate, can't be counted")
+    if (!isText(text) || /\p{Cs}/u.test(text)) {
+      throw new InvalidValue("what is no text, or has a lone surrogate, can't be counted")
+    }
     const hashed = hash64(bytesOf(nfc(text))), rest = hashed & (1n << 52n) - 1n
     return this.#raise(Number(hashed >> 52n), rest ? RANK_MAX - rest.toString(2).length : RANK_MAX)
   }
@@ -108,14 +113,17 @@ export class Registers {
 
   static decode(bytes) {
     const found = new Registers()
-    if (bytes[0] !== VERSION || bytes[1] !== PRECISION || bytes.length < 3) throw new InvalidValue('are no registers of this version')
+    if (bytes[0] !== VERSION || bytes[1] !== PRECISION || bytes.length < 3) {
+      throw new InvalidValue('are no registers of this version')
+    }
     if (bytes[2] === DENSE && bytes.length === REGISTERS + 3) found.ranks.set(bytes.subarray(3))
     else {
       const numbers = new Unpacker(bytes, 3).rest().map(Number)
       for (let i = 0, at = -1; i < numbers.length; i += 2) found.#raise(at += numbers[i] + 1, numbers[i + 1])
     }
     const again = found.encode()
-    if (Math.max(...found.ranks) > RANK_MAX || again.length !== bytes.length || again.some((byte, i) => byte !== bytes[i])) {
+    const isShortest = again.length === bytes.length && again.every((byte, i) => byte === bytes[i])
+    if (Math.max(...found.ranks) > RANK_MAX || !isShortest) {
       throw new InvalidValue('registers hold a rank that no hash has, or are not in their shortest form')
     }
     return found

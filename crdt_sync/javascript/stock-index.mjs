@@ -84,7 +84,8 @@ export class StockIndex {
   // What has become of a hold, and the id of the movement that ended it.
   holdState(hold) {
     const booked = this.#booked.get('hold ' + hold)
-    return booked ? { state: STATE_OF[this.rows.get(booked.mid)[0]], endedBy: booked.mid } : { state: 'open', endedBy: null }
+    if (!booked) return { state: 'open', endedBy: null }
+    return { state: STATE_OF[this.rows.get(booked.mid)[0]], endedBy: booked.mid }
   }
 
   // The movements that took a cell from zero or more to below, in the order of (stamp, id).
@@ -115,7 +116,7 @@ export class StockIndex {
 
   get faults() {
     const faults = [...this.#flaws.values()]
-    const fault = (key, reason) => faults.push({ root: 'mv', key, reason: `ends a hold ${reason}, so it changes nothing` })
+    const fault = (key, what) => faults.push({ root: 'mv', key, reason: `ends a hold ${what}, so it changes nothing` })
     this.#ends.forEach((ends, subject) => {
       const hold = this.rows.get(subject)
       ends.forEach((end, mid) => {

@@ -5,8 +5,10 @@ import { isReferring, readMovement } from './movements.mjs'
 import { readPeriods } from './catalog.mjs'
 import { openRequests } from './requests.mjs'
 import { WarmStock } from './warm-stock.mjs'
-import { byText, checkDelta, checkName, checkPeriod, checkQuantity, checkRef, checkTotal, dayOf, isAhead, isMovementId, isTime, periodOf }
-  from './values.mjs'
+import {
+  byText, checkDelta, checkName, checkPeriod, checkQuantity, checkRef, checkTotal, dayOf, isAhead, isMovementId, isTime,
+  periodOf,
+} from './values.mjs'
 
 const SHORT = ['refuse', 'back-order', 'allow']
 const NOBODY = ''
@@ -249,7 +251,8 @@ export class Stock {
   }
 
   refs() {
-    return new Set([...this.everything(), ...this.#counting()].filter(({ kind, ref }) => ref !== null && !isReferring(kind)).map(({ ref }) => ref))
+    const all = [...this.everything(), ...this.#counting()]
+    return new Set(all.filter(({ kind, ref }) => ref !== null && !isReferring(kind)).map(({ ref }) => ref))
   }
 
   // Of one id the earlier period's, as in the sum.
@@ -274,11 +277,12 @@ export class Stock {
   stockFaults() {
     const now = this.desk.now(), reason = 'is stamped by a clock that runs more than 60 s ahead'
     const ahead = [...this.everything()].filter(({ stamp }) => isAhead(stamp, now))
-    const changed = 'was changed after it was written; the first content counts'
+    const changed = this.drafts.flatMap(draft => [...draft.keys('orig')]).filter(isMovementId)
     return [
       ...this.index.faults, ...this.folds.faults, ...ahead.map(({ mid }) => ({ root: 'mv', key: mid, reason })),
       ...this.openPeriods.flatMap(period => documentFaults(period, this.#warm.draft(period))),
-      ...this.drafts.flatMap(draft => [...draft.keys('orig')].filter(isMovementId).map(key => ({ root: 'mv', key, reason: changed }))),
+      ...changed.map(key =>
+        ({ root: 'mv', key, reason: 'was changed after it was written; the first content counts' })),
     ]
   }
 
@@ -362,7 +366,8 @@ export class Stock {
     // A newcomer learns from the catalog which movement documents there are; equal concurrent notes are harmless.
     const isNoted = this.catalog.get('periods', period) !== null
     if (!isNoted) this.catalog.checkWritable()
-    const row = [kind, sku, location, quantity, this.desk.replica, this.desk.tick()], hasMore = Object.keys(ext).length > 0
+    const row = [kind, sku, location, quantity, this.desk.replica, this.desk.tick()]
+    const hasMore = Object.keys(ext).length > 0
     if (ref !== null || hasMore) row.push(ref)
     if (hasMore) row.push(ext)
     const mid = this.#takeId(draft)

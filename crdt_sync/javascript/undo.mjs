@@ -40,7 +40,8 @@ export class Undo {
 
   // What was merely noted beside the edit needs no undo.
   #note(writes) {
-    const edit = writes.filter(([, root]) => !['periods', 'conflict'].includes(root)).map(([draft, root, key, , before]) =>
+    const acts = writes.filter(([, root]) => !['periods', 'conflict'].includes(root))
+    const edit = acts.map(([draft, root, key, , before]) =>
       ({ draft, root, key, before: before ?? null, tip: root === 'attr' ? this.#tip(key) : null }))
     if (!edit.length) return
     this.#edits.push(edit)

@@ -26,7 +26,8 @@ export class WarmStock {
   // Takes in the document of a period, also in the place of another one.
   open(period, doc) {
     this.#leave(period)
-    const draft = this.desk.draft(doc), map = doc.getMap('mv'), others = ['orig', 'home', 'meta'].map(root => doc.getMap(root))
+    const draft = this.desk.draft(doc), map = doc.getMap('mv')
+    const others = ['orig', 'home', 'meta'].map(root => doc.getMap(root))
     const listen = event => this.#hear(period, event)
     map.observe(listen)
     for (const other of others) other.observe(this.#forget)
@@ -85,7 +86,9 @@ export class WarmStock {
     for (const [mid, { period, row }] of this.folds.carried) yield [period, mid, row]
     for (const period of this.periods) {
       const counts = this.folds.counting(period, this.draft(period))
-      for (const [mid, row] of this.entries(period)) if (counts(mid) && !this.folds.carried.has(mid)) yield [period, mid, row]
+      for (const [mid, row] of this.entries(period)) {
+        if (counts(mid) && !this.folds.carried.has(mid)) yield [period, mid, row]
+      }
     }
   }
 
@@ -137,8 +140,8 @@ export class WarmStock {
       if (!this.#index || (known && known === row)) continue
       // Written a second time, deleted by a stranger, known from another document, or of a closed period: only reading
       // all gives the sum.
-      const isNew = !this.#homes.has(mid) && this.draft(period).get('meta', 'covers') === null && !this.folds.carried.has(mid)
-      if (isNew) this.#add(this.#index, period, mid, row)
+      const isOpen = this.draft(period).get('meta', 'covers') === null
+      if (isOpen && !this.#homes.has(mid)) this.#add(this.#index, period, mid, row)
       else if (this.#homes.get(mid) !== period || !isEqual(known ?? null, row ?? null)) this.#index = null
     }
   }
