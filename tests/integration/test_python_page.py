@@ -14,7 +14,9 @@ from crdt_sync.documents.inventory import InventoryDocument
 from crdt_sync.documents.metrics.metrics_document import MetricsDocument
 from crdt_sync.peer import OfflinePeer
 from tests.integration.documented_pages import page
+from tests.integration.documented_shop import Clone
 from tests.integration.relay_process import RelayProcess
+from tests.integration.test_documentation_runs import fill, run_till
 
 PAGE = "docs/reference/python.md"
 SHOWN = re.compile(r"^(?P<indent> *)(?P<line>.+?) +# -> (?P<shown>.+)$", re.MULTILINE)
@@ -66,3 +68,19 @@ def test_the_python_page_names_every_public_method() -> None:
 
 def test_a_line_is_checked_where_it_stands() -> None:
     assert checked("if True:\n    a, b   # -> (1, 2)\n") == "if True:\n    shows((a, b), '(1, 2)')\n"
+
+
+async def test_the_till_of_the_how_to_takes_a_sale_back(tmp_path: Path) -> None:
+    with Clone(tmp_path) as clone:
+        clone.start_relay()
+        await fill(clone, clone.token())
+        (program,) = page("docs/how-to/write-an-offline-peer.md").blocks_of("python", "file=till.py")
+        (clone.folder / "till.py").write_text(clone.here(program))
+        (clone.folder / "token").write_text(clone.token() + "\n")
+        printed = run_till(clone, "tea 3\nundo\nundo\ntea 2\n")
+    assert printed.splitlines() == [
+        "sold 3 tea, 7 left",
+        "undone, by 1 movements",
+        "not undone: this peer has no edit to take back since it was opened",
+        "sold 2 tea, 8 left",
+    ]
