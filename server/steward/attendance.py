@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from crdt_sync.documents.names import MetricsName, MovementsName, parse_document
-from crdt_sync.errors import DocumentRetired, InvalidName, StoreCorrupted, StoreError, StoreTooNew, SyncError, WrongKind
+from crdt_sync.errors import DocumentRetired, StoreCorrupted, StoreError, StoreTooNew, SyncError
 from crdt_sync.limits import Limits
 from crdt_sync.peer import OfflinePeer
 from crdt_sync.peer.offline_peer import wall_clock_ms
@@ -25,8 +25,6 @@ NAME: Final = "relay"
 """What the steward's peer calls itself in every document."""
 PEER: Final = "peer"
 """Stands for a duty where none of them failed, but what they work with."""
-VISITED_MAX: Final = 1_000
-"""Documents that one attendance follows because somebody came there, well below what one connection may open."""
 
 
 class Attendance:
@@ -59,11 +57,9 @@ class Attendance:
 
     def visited(self, document: str) -> None:
         """Somebody has come into this document."""
-        with suppress(InvalidName, WrongKind):
-            is_new = document not in self._visited and len(self._visited) < VISITED_MAX
-            if is_new and isinstance(parse_document(document), MovementsName | MetricsName):
-                self._visited.add(document)
-                self._asked.set()
+        if document not in self._visited and isinstance(parse_document(document), MovementsName | MetricsName):
+            self._visited.add(document)
+            self._asked.set()
 
     async def run(self) -> None:
         """Look after the tenant, come what may to the file or to the relay."""

@@ -10,11 +10,12 @@ from typing import Final, Protocol
 
 import structlog
 
-from crdt_sync.errors import Forbidden, SyncError
+from crdt_sync.documents.names import CatalogName, MetricsName, MovementsName, parse_document
+from crdt_sync.errors import Forbidden, InvalidName, SyncError, WrongKind
 from crdt_sync.values import RoomId
 from server.auth.grants import RELAY_SUBJECT
 from server.steward.process import StewardGone, StewardProcess
-from server.steward.words import Alive, Attend, Dismiss, Failed, Instructions, Retire, Rounded
+from server.steward.words import VISITED_MAX, Alive, Attend, Dismiss, Failed, Instructions, Retire, Rounded
 from server.storage.retiring import Order
 from server.telemetry.meters import Meters
 
@@ -25,8 +26,6 @@ RESTART_MAX_S: Final = 30.0
 HEALTHY_S: Final = 60.0
 """Who lived for so long did not die of its start, so the next one is begun without much delay."""
 LAST_WORDS_CHARS_MAX: Final = 500
-_KEPT: Final = ("inventory/", "metrics/")
-"""Documents that hold what there are duties for."""
 _RETIRED: Final = "metrics/"
 """Documents that it may ask to be retired: nothing else ever ends by a rule."""
 
@@ -60,12 +59,12 @@ class Steward:
 
     def visited(self, room: RoomId, subject: str) -> None:
         """Somebody came into a room; the steward's own coming is no reason to look after a tenant."""
-        if subject == RELAY_SUBJECT or not room.document.startswith(_KEPT):
+        if subject == RELAY_SUBJECT or not _has_duties(room.document):
             return
         self._used_at_s[room.tenant] = time.monotonic()
         self._owed.add(room.tenant)
         documents = self._documents.setdefault(room.tenant, set())
-        if room.document not in documents:
+        if room.document not in documents and len(documents) < VISITED_MAX:
             documents.add(room.document)
             if self._process is not None:
                 self._process.tell(Attend(room.tenant, room.document))
@@ -131,13 +130,21 @@ class Steward:
             await asyncio.sleep(max(0.05, min(self._idle_s / 4, 5.0)))
             now_s = time.monotonic()
             for room in rooms.visited_by_other_than(RELAY_SUBJECT):
-                if room.tenant in self._used_at_s and room.document.startswith(_KEPT):
+                if room.tenant in self._used_at_s and _has_duties(room.document):
                     self._used_at_s[room.tenant] = now_s
             idle = {tenant for tenant, at_s in self._used_at_s.items() if now_s - at_s >= self._idle_s}
             for tenant in idle - self._owed:
                 del self._used_at_s[tenant], self._documents[tenant]
                 if self._process is not None:
                     self._process.tell(Dismiss(tenant))
+
+
+def _has_duties(document: str) -> bool:
+    try:
+        name = parse_document(document)
+    except (InvalidName, WrongKind):
+        return False
+    return isinstance(name, CatalogName | MovementsName | MetricsName)
 
 
 @asynccontextmanager

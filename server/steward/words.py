@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, TypeAlias
 
+VISITED_MAX: Final = 1_000
+"""Documents of one tenant that the steward is told of, well below what one connection may open."""
+
 
 @dataclass(frozen=True, slots=True)
 class Instructions:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
@@ -261,6 +262,28 @@ async def test_nobody_but_the_steward_comes_in_as_the_relay(tmp_path: Path) -> N
         async with OfflinePeer.open(path, tenant="acme", name="till", relay=relay.ws, token=forged) as peer:
             with pytest.raises(Unauthenticated, match="the subject 'relay' is the relay's own"):
                 await peer.sync()
+
+
+async def test_a_steward_whose_token_has_expired_comes_in_again_with_another_one(tmp_path: Path) -> None:
+    async with relay_with_steward(tmp_path, token_ttl_max_s=2) as relay:
+
+        def token() -> str:
+            return relay.token(ttl_s=2)
+
+        def opened(name: str) -> AbstractAsyncContextManager[OfflinePeer]:
+            return OfflinePeer.open(tmp_path / f"{name}.db", tenant="acme", name=name, relay=relay.ws, token=token)
+
+        async def expired() -> float:
+            return await relay.meter('connections_closed_total{code="4401"}')
+
+        async with opened("till-1") as one, opened("till-2") as two:
+            await open_shop(one)
+            await two.sync()
+            await eventually(expired, bool)
+            await set_prices_at_once(one, two, (475, 500))
+            async with one.online(), two.online():
+                assert await becomes(two, decisions, bool) == [("auto", "relay", 500)]
+        assert await relay.meter("steward_deaths_total") == 0
 
 
 @LINUX
