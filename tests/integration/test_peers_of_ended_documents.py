@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pycrdt import Text
 
-from crdt_sync.errors import DocumentRetired, InvalidName, InvalidValue
+from crdt_sync.errors import DocumentRetired, InvalidName, InvalidValue, NotSynced
 from crdt_sync.peer import OfflinePeer
 from tests.integration.raw_member import Author, open_raw
 from tests.integration.relay_process import RelayProcess, eventually
@@ -90,6 +90,26 @@ async def test_P24_edits_that_no_relay_had_are_lost_with_the_document_and_counte
         assert told == f"{PII}: ended for good; asked for; edits of this peer that no relay had, and that are lost: 3"
         assert peer.status().unsynced == 0
     assert places_of(SECRET, tmp_path) == []
+
+
+async def test_P24_nothing_is_dropped_while_the_successor_can_not_be_entered(
+    relay: RelayProcess, opening: Opening, tmp_path: Path, tenant: str
+) -> None:
+    narrow = relay.token(tenant, documents=["inventory/*", "metrics/*", "pii/*"])
+    async with opening("till-1", token=narrow) as peer:
+        async with peer.personal(SUBJECT) as person:
+            person.set("name", SECRET)
+        assert (await retire(relay, tenant, PII, successor="elsewhere/1042"))[0] == 200
+        with pytest.raises(NotSynced, match="elsewhere/1042 was refused"):
+            await peer.sync()
+        assert peer.status().ended == ()
+        assert peer.status().unsynced == 1
+        async with peer.personal(SUBJECT) as person:
+            assert person.get("name") == SECRET
+    async with opening("till-1") as peer:
+        await peer.sync()
+        (told,) = peer.status().ended
+        assert told == f"{PII}: succeeded by elsewhere/1042; asked for; entries carried over: 1"
 
 
 async def test_P23_a_peer_that_is_online_is_told_at_once(
