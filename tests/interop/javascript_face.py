@@ -15,6 +15,7 @@ from typing import Any
 from crdt_sync.documents.catalog.conflicts import Conflict
 from crdt_sync.documents.catalog.siblings import Sibling
 from crdt_sync.documents.inventory import InventoryDocument
+from crdt_sync.documents.roots import Draft
 from crdt_sync.documents.stock.movements import Movement
 from crdt_sync.errors import DocumentError
 from tests.unit.documents.branches import Branch
@@ -98,13 +99,32 @@ def camel(name: str) -> str:
     return first + "".join(part.capitalize() for part in rest)
 
 
-def outcome_in_python(branch: Branch, command: Command) -> str | None:
-    """Why Python refuses a command, or None; nothing is written."""
+def in_pythons_place(branch: Branch, command: Command) -> tuple[str | None, list[Any]]:
+    """Why Python refuses a command, or None, and what it would write; nothing is written."""
+    catalog, movements = Draft(branch.catalog), Draft(branch.movements)
     try:
-        command.in_python(branch.look)
+        command.in_python(branch._face(catalog, movements))
     except DocumentError as error:
-        return error.code
-    return None
+        return error.code, []
+    writes = [*catalog.writes, *movements.writes]
+    held = {"mv": branch.movements, "attr": branch.catalog, "periods": branch.catalog}
+    return None, comparable(
+        [(root, value) for root, key, value in writes if root in held and held[root].get(root, key) != value]
+    )
+
+
+def comparable(writes: Sequence[tuple[str, Any]]) -> list[Any]:
+    """Writes without what must differ: ids and stamps, and what refers to an id of the same edit."""
+    plain = []
+    for root, value in json.loads(json.dumps(writes)):
+        if root == "mv":
+            kind, sku, at, units, rid, _, *rest = value
+            plain.append([root, kind, sku, at, units, rid, rest[1:], [] if kind == "recv" else rest[:1]])
+        elif isinstance(value, dict):
+            plain.append([root, {name: inner for name, inner in value.items() if name != "t"}])
+        else:
+            plain.append([root, value])
+    return sorted(plain, key=json.dumps)
 
 
 class PythonActor:
@@ -156,11 +176,14 @@ class PageActor:
         node.result(rid, "open", {"replica": rid, "period": PERIOD, "nowMs": NOW_MS})
 
     def act(self, command: Command) -> str | None:
-        expected = outcome_in_python(self.view, command)
+        expected, wanted = in_pythons_place(self.view, command)
+        before = self._entries()
         answer = self._node.ask(self.rid, *command.in_javascript())
         self._share()
         actual: str | None = answer.get("code")
         assert actual == expected, f"{command}: JavaScript says {answer}, Python {expected}"
+        written = [(root, value) for (root, key), value in self._entries().items() if before.get((root, key)) != value]
+        assert comparable(written) == wanted, f"{command}: JavaScript and Python write different things"
         return actual
 
     def receive(self, name: str, update: bytes) -> None:
@@ -178,6 +201,10 @@ class PageActor:
 
     def close(self) -> None:
         self._node.result(self.rid, "close")
+
+    def _entries(self) -> dict[tuple[str, str], Any]:
+        documents = {"mv": self.view.movements, "attr": self.view.catalog, "periods": self.view.catalog}
+        return {(root, key): value for root, one in documents.items() for key, value in one.entries(root).items()}
 
     def _share(self) -> None:
         for name in DOCUMENTS:
