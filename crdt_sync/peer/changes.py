@@ -174,8 +174,7 @@ class Changes:
     def put(self, document: str, told: Sequence[Told], dropped: int) -> None:
         """Keep these for the reader. Never waits: who writes does not wait for who reads."""
         for change in told:
-            # What follows a gap would tell half of a story, until its reader knows of the gap.
-            if len(self._buffer) < self._buffer_max and not self._is_behind:
+            if len(self._buffer) < self._buffer_max:
                 self._buffer.append(change)
             else:
                 self.miss(document, 1)
@@ -196,10 +195,6 @@ class Changes:
         """What is kept can still be read; then the iteration ends."""
         self._has_ended = True
         self._arrived.set()
-
-    @property
-    def _is_behind(self) -> bool:
-        return bool(self._buffer) and isinstance(self._buffer[-1], Missed)
 
 
 class ChangeFeed:

@@ -181,7 +181,7 @@ async def test_a_reader_that_is_too_slow_is_told_so_in_the_right_place_and_goes_
         assert after.product == "tea 5"
 
 
-async def test_after_a_gap_nothing_is_told_until_the_reader_knows_of_it(tmp_path: Path) -> None:
+async def test_a_gap_grows_while_there_is_no_room_for_more(tmp_path: Path) -> None:
     async with opened(tmp_path) as peer, peer.changes(documents=[CATALOG], buffer_max=2) as changes:
         for number in range(3):
             async with peer.edit() as docs:
