@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import random
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ from pycrdt import Text
 from crdt_sync.errors import DocumentRetired, InvalidName, InvalidValue, NotSynced
 from crdt_sync.peer import OfflinePeer
 from tests.integration.raw_member import Author, open_raw
-from tests.integration.relay_process import RelayProcess, eventually
+from tests.integration.relay_process import ROOT, RelayProcess, eventually
 from tests.integration.retiring import places_of, retire
 
 SECRET = "token-of-mrs-miller"
@@ -347,3 +350,52 @@ async def test_a_document_that_a_new_epoch_could_not_take_over_stays_as_it_is(
     nonsense = await own.run_command("epoch", "acme", PII)
     assert nonsense.returncode == 2
     assert "Traceback" not in nonsense.stderr
+
+
+TENANTS = tuple(f"tenant-{number}" for number in range(3))
+
+
+async def test_P24_a_peer_that_is_killed_while_it_follows_carries_over_once(own: RelayProcess, tmp_path: Path) -> None:
+    chosen = random.Random(20261120)
+    for tenant in TENANTS:
+        (tmp_path / tenant).mkdir()
+        opening = opener(own, tmp_path / tenant, tenant)
+        await begin(opening)
+        async with opening("till-1") as till, till.edit(period=PERIOD) as docs:
+            docs.inventory.set_attribute("tea", "price", 130)
+            docs.inventory.sell("tea", 3, at="shop")
+    assert await own.stop() == 0
+    for tenant in TENANTS:
+        for document in ("inventory/catalog", f"inventory/{PERIOD}"):
+            assert (await own.run_command("epoch", tenant, document)).returncode == 0
+    await own.start()
+    for number, tenant in enumerate(TENANTS):
+        path = tmp_path / tenant / "till-1" / "peer.db"
+        with following(str(path), own.ws, tenant, own.token(tenant)) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "opened\n"
+            if number == 0:
+                assert process.stdout.readline() == "synced\n"
+            # Anywhere while it follows: connecting, learning, carrying over, dropping.
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(chosen.random() * 0.25)
+        opening = opener(own, tmp_path / tenant, tenant)
+        async with opening("till-1") as till, opening("till-2") as other:
+            await till.sync()
+            await other.sync()
+            for peer in (till, other):
+                async with peer.read() as docs:
+                    assert docs.inventory.stock("tea", "shop") == 7
+                    assert docs.inventory.attribute("tea", "price") == 130
+                    assert [conflict.product for conflict in docs.inventory.conflicts()] == ["milk"]
+            assert len(till.status().ended) == 2
+
+
+@contextmanager
+def following(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "tests.integration.following_peer", *arguments]
+    with subprocess.Popen(command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
