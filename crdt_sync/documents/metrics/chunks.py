@@ -23,6 +23,9 @@ from crdt_sync.errors import InvalidValue
 VERSION = 1
 CHUNK_SAMPLES_MAX = 120
 CHUNK_SPAN_MS = 3_600_000
+CHUNK_EDITS_MAX = 16
+"""Samples of more edits go into the next chunk. One sample an edit would else write 60 samples again for the last of
+an hour: what the log then takes is four times as much, and the document no less (benchmarks/series.py)."""
 DECIMALS_MAX = 9
 INT64_MAX = 2**63 - 1
 CLEARED = b""

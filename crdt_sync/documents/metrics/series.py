@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from decimal import Decimal
 from typing import TypeAlias
 
 from crdt_sync.documents.keys import nfc
 from crdt_sync.documents.metrics.chunks import (
+    CHUNK_EDITS_MAX,
     CHUNK_SAMPLES_MAX,
     CHUNK_SPAN_MS,
     CLEARED,
@@ -206,14 +207,16 @@ class TimeSeries:
         self, wanted: Mapping[int, int], own: Mapping[int, Columns | None], open_number: int
     ) -> None:
         for number, chunk in own.items():
-            if number < open_number and chunk is not None and (again := wanted.keys() & chunk.times_ms):
+            if chunk is None or (number == open_number and chunk.outline.decimals == self._decimals):
+                continue
+            if again := wanted.keys() & chunk.times_ms:
                 raise AlreadyExists(f"this writer has left another value at {min(again)} ms behind in a full chunk")
 
-    def _write(self, fresh: Iterable[Stored], tracks: dict[str, dict[int, str]]) -> None:
+    def _write(self, fresh: Collection[Stored], tracks: dict[str, dict[int, str]]) -> None:
         own = tracks.setdefault(self._pen.part, {})
         number = max(own, default=0)
         chunk = self._open_chunk(own.get(number))
-        if chunk is None:
+        if chunk is None or (_is_worn(chunk) and not any(sample.at_ms in chunk for sample in fresh)):
             number, chunk = number + 1, {}
         for sample in fresh:
             if not _fits(chunk, sample.at_ms):
@@ -248,6 +251,11 @@ def extend_together(parts: Iterable[tuple[TimeSeries, Iterable[tuple[int, float 
     split = [part for series, samples in parts for part in series.by_period(samples)]
     news = [(series, *series.news(samples)) for series, samples in split]
     return sum(series.write_news(wanted, stamps) for series, wanted, stamps in news)
+
+
+def _is_worn(chunk: Mapping[int, Stored]) -> bool:
+    """Whether it was written so often that a new one is cheaper: each edit writes all of a chunk again."""
+    return len({sample.stamp for sample in chunk.values()}) >= CHUNK_EDITS_MAX
 
 
 def _fits(chunk: Mapping[int, Stored], at_ms: int) -> bool:

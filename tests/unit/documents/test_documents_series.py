@@ -71,12 +71,32 @@ def test_samples_of_one_edit_fill_chunks_of_an_hour_or_of_120() -> None:
     assert sorted(chunks_of(other).values()) == [10, 120, 120]
 
 
-def test_single_samples_go_into_the_open_chunk() -> None:
+def test_single_samples_go_into_the_open_chunk_until_it_was_written_sixteen_times() -> None:
     replica = Replica("w")
     for at_ms, value in minutes(70):
         assert add(replica, [(at_ms, value)]) == 1
-    assert chunks_of(replica) == {"mentions/AAPL/w/1": 61, "mentions/AAPL/w/2": 9}
+    assert chunks_of(replica) == {f"mentions/AAPL/w/{number}": 16 for number in range(1, 5)} | {"mentions/AAPL/w/5": 6}
     assert read(replica) == minutes(70)
+
+
+def test_a_sample_in_a_chunk_that_was_written_often_can_still_be_corrected_there() -> None:
+    replica = Replica("w")
+    for at_ms, value in minutes(16):
+        add(replica, [(at_ms, value)])
+    assert add(replica, [(START_MS, 99)]) == 1
+    assert chunks_of(replica) == {"mentions/AAPL/w/1": 16}
+    assert add(replica, minutes(17)[16:]) == 1
+    with pytest.raises(AlreadyExists):
+        add(replica, [(START_MS, 5)])
+    assert read(replica) == [(START_MS, 99), *minutes(17)[1:]]
+
+
+def test_a_sample_is_not_corrected_with_other_decimals() -> None:
+    replica = Replica("w")
+    add(replica, [(START_MS, 1)])
+    with replica.edit() as docs, pytest.raises(AlreadyExists):
+        docs.metrics.series("mentions", "AAPL", decimals=1).add(START_MS, 1.5)
+    assert read(replica) == [(START_MS, 1)]
 
 
 def test_a_batch_that_is_repeated_changes_nothing_not_even_after_a_restart() -> None:
