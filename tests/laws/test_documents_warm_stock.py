@@ -13,7 +13,7 @@ from crdt_sync.documents.stock.warm_stock import WarmStock
 from tests.unit.documents.replicas import DocRoots
 
 ROWS = st.tuples(
-    st.sampled_from(["rcv", "sale", "hold", "rel", "recv", "cnt", "later"]),
+    st.sampled_from(["rcv", "sale", "hold", "rel", "recv", "cnt", "want", "later"]),
     st.just("shirt"),
     st.just("A"),
     st.integers(0, 3),
@@ -50,3 +50,5 @@ def test_a_warm_index_equals_a_fresh_one_after_every_step_also_when_edits_are_gi
         assert index.table() == fresh.table()
         assert (sorted(index.faults), index.unknown) == (sorted(fresh.faults), fresh.unknown)
         assert [index.rights(cell) for cell in fresh.cells()] == [fresh.rights(cell) for cell in fresh.cells()]
+        assert [index.oversold(cell) for cell in fresh.cells()] == [fresh.oversold(cell) for cell in fresh.cells()]
+        assert (index.requests(), index.seen()) == (fresh.requests(), fresh.seen())

@@ -52,8 +52,10 @@ class Oversight(SharedStock):
         """Every invariant that a merge has broken, acknowledged or not. Raises :class:`PeriodsMissing`."""
         self._check_whole()
         index = self._stock_index()
+        # What has a life is known, or was until somebody deleted it on evidence.
+        lives = {key for key in self._catalog.keys(ATTRIBUTES) if key.endswith(f"/{LIFE}")}
         return [
-            *broken_cells(index, self.policy, self._is_known),
+            *broken_cells(index, self.policy, lambda sku, at: {f"{comp(sku)}/{LIFE}", f"@{comp(at)}/{LIFE}"} <= lives),
             *idle_counts(index, self.find),
             *changed(self._documents),
             *late(self.books.late()),
@@ -87,11 +89,6 @@ class Oversight(SharedStock):
     def resolutions(self) -> list[Resolution]:
         """The audit trail: who has resolved what, when, how, and what was chosen from."""
         return self._arbitration.resolutions()
-
-    def _is_known(self, sku: str, at: str) -> bool:
-        """Whether the catalog has both, or had them until somebody deleted them on evidence."""
-        keys = f"{comp(sku)}/{LIFE}", f"@{comp(at)}/{LIFE}"
-        return all(self._catalog.get(ATTRIBUTES, key) is not None for key in keys)
 
     def _is_whole(self) -> bool:
         try:

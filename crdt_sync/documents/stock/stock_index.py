@@ -47,7 +47,7 @@ class _Booked(NamedTuple):
 class _Book:
     """One cell. ``stock`` and ``rights`` are without its stock-takes' finds, which :meth:`StockIndex.stock` adds."""
 
-    __slots__ = ("counts", "held", "is_folded", "latest", "mids", "opening", "path", "rights", "stock")
+    __slots__ = ("counts", "crossings", "held", "is_folded", "latest", "mids", "opening", "path", "rights", "stock")
 
     def __init__(self) -> None:
         self.stock = 0
@@ -61,6 +61,8 @@ class _Book:
         self.opening = 0
         """What the folds say of its stock, without the movements that they carry on."""
         self.is_folded = False
+        self.crossings: list[Oversell] | None = None
+        """What :meth:`StockIndex.oversold` found last; None since something came to this cell."""
 
 
 class StockIndex:
@@ -142,9 +144,13 @@ class StockIndex:
         return 0 if book is None else book.latest
 
     def oversold(self, cell: Cell) -> list[Oversell]:
-        """The movements that took this cell below zero. Reads the whole cell."""
+        """The movements that took this cell below zero. Reads the whole cell, once until something comes to it."""
         book = self._books.get(cell)
-        return [] if book is None else oversell.crossings(cell, self._steps(book), book.opening)
+        if book is None:
+            return []
+        if book.crossings is None:
+            book.crossings = oversell.crossings(cell, self._steps(book), book.opening)
+        return [*book.crossings]
 
     # Reading everything
 
@@ -214,6 +220,7 @@ class StockIndex:
             return
         book = self._book((nfc(row[1]), nfc(row[2])))
         book.mids.append(mid)
+        book.crossings = None
         book.latest = max(book.latest, int(row[5]))
         for rid, units in rights_effects(row):
             book.rights[rid] += units
@@ -235,6 +242,9 @@ class StockIndex:
     def _settle(self, subject: _Subject) -> None:
         """Let the one entry count that books in this shipment, or that ends this hold."""
         wanted, before = self._counting(subject), self._booked.get(subject)
+        if wanted is not None:
+            # Another booking of a shipment may move it to an earlier time, also where it does not count.
+            self._book(wanted.cell).crossings = None
         if wanted == before:
             return
         if before is not None:
@@ -261,6 +271,7 @@ class StockIndex:
 
     def _book_in(self, booked: _Booked, sign: int) -> None:
         book, row = self._book(booked.cell), self._rows[booked.mid]
+        book.crossings = None
         units = sign * booked.quantity
         (book.mids.append if sign > 0 else book.mids.remove)(booked.mid)
         book.latest = max(book.latest, int(row[5]))

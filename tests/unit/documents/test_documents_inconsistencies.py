@@ -6,6 +6,7 @@ import pytest
 
 from crdt_sync.documents.catalog.conflicts import Conflict
 from crdt_sync.documents.inventory import InventoryDocument
+from crdt_sync.documents.stock.stock_index import StockIndex
 from crdt_sync.errors import InvalidValue, PeriodsMissing
 from crdt_sync.replica import Write
 from tests.unit.documents.branches import Branch, branches, sync, the_only
@@ -197,3 +198,17 @@ def test_incidents_that_a_page_made_up_are_reported_and_left_alone() -> None:
         one.catalog.put("incident", key, entry)  # type: ignore[arg-type]
     assert noted(one) == []
     assert {fault.key for fault in one.inventory.faults()} == set(one.catalog.entries("incident"))
+
+
+def test_a_second_booking_that_does_not_count_may_still_dissolve_an_oversell_that_was_looked_at_before() -> None:
+    index = StockIndex().add(
+        {
+            "a.0": ["rcv", "shirt", "B", 5, "x", 1],
+            "a.1": ["ship", "shirt", "B", 5, "x", 2, None, {"to": "A"}],
+            "a.2": ["recv", "shirt", "A", 5, "x", 9, "a.1"],
+            "a.3": ["sale", "shirt", "A", 5, "y", 5],
+        }
+    )
+    assert [found.mid for found in index.oversold(("shirt", "A"))] == ["a.3"]
+    index.add({"b.0": ["recv", "shirt", "A", 5, "y", 3, "a.1"]})
+    assert index.oversold(("shirt", "A")) == []
