@@ -297,7 +297,8 @@ export class Conflicts {
 }
 
 const kindOf = (field, siblings, current) => {
-  if (siblings.some(({ tip }) => tip.startsWith(CLAIM))) return 'version_mismatch'
+  // Behind `!-` stands a delete that a concurrent write has undone.
+  if (siblings.some(({ tip }) => tip.startsWith(CLAIM) && !tip.startsWith('!-'))) return 'version_mismatch'
   const isCleared = current === null || siblings.some(({ isKnown, value }) => isKnown && value === null)
   return isCleared || field === LIFE ? 'update_delete' : 'concurrent_update'
 }

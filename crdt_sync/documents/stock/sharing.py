@@ -73,7 +73,7 @@ class SharedStock(Stock):
         index = self._stock_index()
         rights = {cell: index.rights(cell).of for cell in index.cells() if self.policy(*cell) is not Policy.OFF}
         seen, signed = index.seen(), last_edits(self._catalog)
-        latest = {rid: max(stamp, signed.get(rid, 0)) for rid, stamp in seen.items()}
+        latest = {rid: max(seen.get(rid, 0), signed.get(rid, 0)) for rid in seen.keys() | signed.keys()}
         return lapses(rights, latest, self._now_ms(), self.rules().rights_lapse_days)
 
     def reclaim_lapsed(self) -> list[str]:
