@@ -22,7 +22,7 @@ from tests.laws.periods_of_tills import CELLS, PERIODS, Tills
 
 TILLS = 3
 TILL = st.integers(0, TILLS - 1)
-SEEK = settings(max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
+SEEK = settings(max_examples=25, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
 KINDS = ["receive", "sell", "sell", "adjust", "give", "hold", "ship", "transfer", "request"]
 
 
@@ -181,7 +181,7 @@ def test_i10_folds_and_open_periods_come_to_what_a_full_replay_comes_to() -> Non
     run_state_machine_as_test(PeriodsMachine, settings=SEEK)
 
 
-WORLDS, WORLD_STEPS = 6, 150
+WORLDS, WORLD_STEPS = 4, 150
 
 
 def play(seed: int, check_every: int = 3) -> PeriodsMachine:

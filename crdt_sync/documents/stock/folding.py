@@ -64,13 +64,19 @@ def note_of(period: str, closed: RootsView) -> FoldNote:
     """What the folds say of a period, as its own document has it.
 
     Raises :class:`FoldRefused` when it is not closed, or when not all that its fold counts has arrived here."""
+    return _read_closed(period, closed)[0]
+
+
+def _read_closed(period: str, closed: RootsView) -> tuple[FoldNote, dict[str, Value]]:
+    """The same, and what the fold counts."""
     covers, at = read_covers(closed), stamp(closed.get(META, CLOSED))
     if covers is None or at is None:
         raise FoldRefused(period, "it is not closed")
-    here = set(entries_of(closed))
-    if missing := sum(mid not in here for mid in covers):
+    here = entries_of(closed)
+    covered = {mid: here[mid] for mid in covers if mid in here}
+    if missing := len(covers) - len(covered):
         raise FoldRefused(period, f"{missing} of the movements that it counts have not arrived here")
-    return FoldNote(at, len(covers), digest_of(covers))
+    return FoldNote(at, len(covers), digest_of(covered)), covered
 
 
 def fold_of(folds: Folds, period: str, closed: RootsView, folder: str) -> Fold:
@@ -79,10 +85,10 @@ def fold_of(folds: Folds, period: str, closed: RootsView, folder: str) -> Fold:
     Whoever folds it writes the same, the totals each under its own name, ``folder``. Raises :class:`FoldRefused`, see
     :func:`note_of`; also for a period that sorts before one that is folded already and still covers movements: those
     must count as late."""
-    note = note_of(period, closed)
+    note, covered = _read_closed(period, closed)
     if period < folds.through and note.movements:
         raise FoldRefused(period, f"{folds.through} is folded already, so what it holds is late: close it again")
-    new, moved_in = _covered(folds, closed)
+    new, moved_in = _first_counted(folds, closed, covered)
     known = {mid: carried.row for mid, carried in folds.carried.items()} | new
     ledger = _Sorter(known, folds)
     stays = {mid for mid in known if ledger.stays(mid)}
@@ -108,21 +114,17 @@ def stage(catalog: Roots, fold: Fold) -> bool:
     return bool(missing)
 
 
-def _covered(folds: Folds, closed: RootsView) -> tuple[dict[str, Row], list[str]]:
+def _first_counted(folds: Folds, closed: RootsView, covered: Mapping[str, Value]) -> tuple[dict[str, Row], list[str]]:
     """The movements that this fold is the first to count, and the ids of those that moved in from other periods."""
-    covers, entries, moved = read_covers(closed), entries_of(closed), homes(closed)
-    new: dict[str, Row] = {}
-    moved_in = []
-    for mid in covers or ():
-        row = entries[mid]
-        # Moved on twice, by two who did not see each other, it is in two documents, and counts once.
-        if mid in moved:
-            if folds.has_counted(mid):
-                continue
-            moved_in.append(mid)
-        if mid not in folds.carried and isinstance(row, list) and is_countable(mid, row):
-            new[mid] = row
-    return new, moved_in
+    moved = homes(closed)
+    # Moved on twice, by two who did not see each other, a movement is in two documents, and counts once.
+    counted = {mid for mid in moved if folds.has_counted(mid)} | folds.carried.keys()
+    new = {
+        mid: row
+        for mid, row in covered.items()
+        if mid not in counted and isinstance(row, list) and is_countable(mid, row)
+    }
+    return new, [mid for mid in moved if mid in covered and not folds.has_counted(mid)]
 
 
 def _totals(folds: Folds, period: str, settled: Mapping[str, Row]) -> Iterator[CatalogEntry]:
