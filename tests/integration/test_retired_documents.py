@@ -162,6 +162,11 @@ async def test_P24_the_command_ends_a_document_of_a_stopped_relay(tmp_path: Path
         assert places_of(SECRET, relay.data) == []
         again = await relay.run_command("retire", "acme", PII, "--why", "anew", "--successor", "pii/other")
         assert (again.returncode, again.stdout) == (1, "")
+        listed = await relay.run_command("rooms", "--ended", "--plain")
+        document, _, successor, why = listed.stdout.removesuffix("\n").split("\t")
+        assert (document, successor, why) == (f"acme/{PII}", "-", "asked for")
+        assert (await relay.run_command("rooms", "--ended")).stdout.startswith("document")
+        assert (await relay.run_command("rooms", "--plain")).stdout == ""
         await relay.start()
         async with open_raw(relay, PII) as page:
             assert (await page.closed())[0] == 4410
