@@ -9,7 +9,7 @@ from typing import Any
 from crdt_sync.protocol.wire import text, uint
 from crdt_sync.updates.pieces import EMPTY_UPDATE, Piece, Span
 from crdt_sync.updates.ranges import Range, Ranges
-from crdt_sync.values import ClientId, Clock
+from crdt_sync.values import ClientId, Clock, Id
 
 
 def write_update(sections: Iterable[tuple[Span, bytes]], deletes: Mapping[ClientId, Iterable[Range]]) -> bytes:
@@ -119,6 +119,16 @@ def write_entries(client: ClientId, clock: Clock, root: str, entries: Mapping[st
     for key, value in entries.items():
         # An element of kind "any" that has no neighbours, so that its parent and its key are named.
         parts += (b"\x28\x01", text(root), text(key), b"\x01", _any(value))
+    return b"".join([*parts, uint(0)])
+
+
+def write_over(client: ClientId, clock: Clock, entries: Sequence[tuple[Id, Any]]) -> bytes:
+    """An update that sets keys of root maps once more, without a document; each entry names the element that stands
+    last under its key, and a value as :func:`write_entries` takes it."""
+    parts = [uint(1), uint(len(entries)), uint(client), uint(clock)]
+    for (last_client, last_clock), value in entries:
+        # An element of kind "any" with an origin, which says where it belongs.
+        parts += (b"\x88", uint(last_client), uint(last_clock), b"\x01", _any(value))
     return b"".join([*parts, uint(0)])
 
 

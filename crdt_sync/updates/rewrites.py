@@ -23,7 +23,7 @@ from crdt_sync.updates.gate import Verdict
 from crdt_sync.values import ClientId, Clock, Id
 
 ELEMENTS_MAX: Final = 32
-"""A key with more elements than this is *crowded*: what it comes to is not followed any more."""
+"""A key with more elements is *crowded*, if nothing else is said: what it comes to is not followed any more."""
 
 _COUNTED: Final = re.compile(r"(0|[1-9a-z][0-9a-z]{0,10})\.(0|[1-9a-z][0-9a-z]{0,10})")
 _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -89,14 +89,20 @@ class RewriteIndex:
     """Which elements stand under the keys of one write-once root. Feed it each update that the gate admits, in that
     order."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, *, elements_max: int = ELEMENTS_MAX) -> None:
         self._root = root
+        self._elements_max = elements_max
         self._writers: dict[ClientId, _Writer] = {}
         self._firsts: dict[str, Id] = {}
         """The first elements of keys that are not their writer's own."""
         self._several: dict[str, dict[Id, Id | None]] = {}
         """The elements of keys that have several, each with its origin, in the order in which they came."""
         self._settled: set[str] = set()
+
+    @property
+    def is_empty(self) -> bool:
+        """Nobody has written anything there."""
+        return not self._writers
 
     def feed(self, update: DecodedUpdate, verdict: Verdict) -> set[str]:
         """Take note of what the gate admitted; the keys that are in doubt by it. Feeding twice is feeding once."""
@@ -139,7 +145,7 @@ class RewriteIndex:
         return last
 
     def is_crowded(self, key: str) -> bool:
-        return len(self._several.get(key, ())) > ELEMENTS_MAX
+        return len(self._several.get(key, ())) > self._elements_max
 
     def is_settled(self, key: str) -> bool:
         return key in self._settled
@@ -177,7 +183,7 @@ class RewriteIndex:
         # What is collected already counts as one: there is nothing to be read of it, and it may be long.
         is_readable = struct.kind == ANY and struct.right is None
         for element in range(clock if is_readable else end - 1, end):
-            if len(several) <= ELEMENTS_MAX:
+            if len(several) <= self._elements_max:
                 several[client, element] = origin if struct.right is None else (client, element)
             origin = client, element
 

@@ -22,7 +22,7 @@ from crdt_sync.errors import DocumentError
 from crdt_sync.limits import Limits
 from crdt_sync.updates.content import GONE, elements
 from crdt_sync.updates.decode import DELETED, DecodedUpdate, decode_update
-from crdt_sync.updates.encode import write_entries
+from crdt_sync.updates.encode import write_entries, write_over
 from crdt_sync.updates.forks import Fed, ForkIndex, Head
 from crdt_sync.updates.gate import Verdict, judge
 from crdt_sync.updates.ledger import Ledger
@@ -39,6 +39,9 @@ AUTHOR = "relay"
 PORTION_CHARS, PORTION_ENTRIES = 128 << 10, 500
 
 _TURNS_MAX: Final = 256
+_ORIGINALS_NAME: Final = ORIGINALS.encode()
+_CORRECTIONS_MAX: Final = 4_096
+"""So many times it is followed that members write over one original, which none of them ever has to."""
 
 
 class Notes(NamedTuple):
@@ -65,7 +68,8 @@ class Keeper(Protocol):
         ...
 
     def recall(self, update: DecodedUpdate, verdict: Verdict, author: str | None) -> None:
-        """Take in what was kept before this room was opened; nobody may know any more who brought it."""
+        """Take in what the relay itself has written, or what was kept before this room was opened; nobody may know any
+        more who brought that."""
         ...
 
 
@@ -149,33 +153,63 @@ class MovementKeeper:
         self._pen = _Pen(client)
         self._limits = limits
         self._index = RewriteIndex(MOVEMENTS)
+        self._originals = RewriteIndex(ORIGINALS, elements_max=_CORRECTIONS_MAX)
+        self._standing: dict[str, Id] = {}
+        """Of each original the element that says it rightly."""
         self._pending: set[str] = set()
 
     def recall(self, update: DecodedUpdate, verdict: Verdict, author: str | None) -> None:
-        self._pending |= self._follow(update, verdict)
+        self._pending |= self._index.feed(update, verdict)
+        for key in self._touched(update, verdict):
+            if (last := self._originals.shown(key)) is not None:
+                self._standing[key] = last
 
     def note(
         self, update: DecodedUpdate, verdict: Verdict, history: History, author: str, *, is_one_edit: bool
     ) -> Notes:
-        doubted = self._follow(update, verdict)
-        if self._pending:
-            # Nearly always what was in doubt in a snapshot was settled right behind it, in the tail.
-            doubted |= {key for key in self._pending if not self._index.is_settled(key)}
-            self._pending.clear()
-        if not doubted:
+        doubted, touched = self._index.feed(update, verdict), self._touched(update, verdict)
+        if not doubted and not touched and not self._pending:
             return NOTHING
+        # Nearly always what was in doubt in a snapshot was settled right behind it, in the tail.
+        doubted = {key for key in doubted | self._pending if not self._index.is_settled(key)}
+        self._pending.clear()
         sight = _Sight(update, history, self._limits)
         originals = {key: row for key in sorted(doubted) if (row := self._original(key, sight)) is not GONE}
-        return Notes(self._pen.write(ORIGINALS, originals), (), list(originals)) if originals else NOTHING
+        corrections = {key: found for key in sorted(touched) if (found := self._correction(key, sight)) is not None}
+        after = [self._pen.write_over(list(corrections.values()))] if corrections else []
+        return Notes(self._pen.write(ORIGINALS, originals), after, [*originals, *corrections])
 
-    def _follow(self, update: DecodedUpdate, verdict: Verdict) -> set[str]:
-        doubted = self._index.feed(update, verdict)
-        for section in update.sections:
-            for struct in section.structs:
-                if struct.parent == ORIGINALS and struct.key is not None:
-                    self._index.settle(struct.key)
-                    doubted.discard(struct.key)
-        return doubted
+    def _touched(self, update: DecodedUpdate, verdict: Verdict) -> set[str]:
+        """The movements whose originals an update writes, or deletes."""
+        if _ORIGINALS_NAME not in update.raw:
+            # There is nothing else where an original could come for the first time; nearly all updates end here.
+            return set() if self._originals.is_empty else self._originals.feed(update, verdict)
+        structs = (struct for section in update.sections for struct in section.structs)
+        keys = {struct.key for struct in structs if struct.parent == ORIGINALS and struct.key is not None}
+        for key in keys:
+            self._index.settle(key)
+        return keys | self._originals.feed(update, verdict)
+
+    def _correction(self, key: str, sight: _Sight) -> tuple[Id, Value] | None:
+        """What must be written over which element, if a member has made the original of a movement something else."""
+        last = self._originals.shown(key)
+        if last is None or self._originals.is_crowded(key):
+            return None
+        wanted, is_deleted = self._wanted(key, sight), sight.is_deleted(last)
+        if wanted is GONE or (not is_deleted and is_same(sight.content(last), wanted)):
+            self._standing[key] = last
+            return None
+        return last, wanted
+
+    def _wanted(self, key: str, sight: _Sight) -> Any:
+        """What the original of a movement says; ``GONE`` where this relay can't know better than a peer that brings
+        it, because its own store was lost."""
+        standing = self._standing.get(key)
+        if standing is not None:
+            return sight.before(standing)
+        elements = self._index.elements(key)
+        first = sight.before(elements[0]) if elements else GONE
+        return first if first is GONE else _as_original(first)
 
     def _original(self, key: str, sight: _Sight) -> Any:
         """What a movement said at first, if it says anything else now; else ``GONE``."""
@@ -189,8 +223,12 @@ class MovementKeeper:
         is_changed = any(not is_same(contents[0], content) for content in contents[1:])
         if not is_gone and not is_changed and not self._index.is_crowded(key):
             return GONE
-        # A nested type is no movement and never was, and null would say that there is no original.
-        return [] if contents[0] is None or isinstance(contents[0], tuple) else contents[0]
+        return _as_original(contents[0])
+
+
+def _as_original(content: Any) -> Any:
+    # A nested type is no movement and never was, and null would say that there is no original.
+    return [] if content is None or isinstance(content, tuple) else content
 
 
 class _Sight:
@@ -211,6 +249,10 @@ class _Sight:
         struct = structs[place] if place >= 0 else None
         if struct is not None and clock < struct.clock + struct.length and struct.kind != DELETED:
             return next(islice(elements(self._raw, struct), clock - struct.clock, None))
+        return self.before(id_)
+
+    def before(self, id_: Id) -> Any:
+        """What an element held before this update; ``GONE`` when it was collected, or not here yet."""
         return self._history.content(id_, self._limits)
 
     def is_deleted(self, id_: Id) -> bool:
@@ -239,7 +281,7 @@ class Authors:
 
 
 class _Pen:
-    """Writes entries under keys that nobody has written."""
+    """Writes entries, nearly always under keys that nobody has written."""
 
     def __init__(self, client: ClientId) -> None:
         self._client = client
@@ -247,6 +289,11 @@ class _Pen:
 
     def write(self, root: str, entries: Mapping[str, Value]) -> Sequence[bytes]:
         return [self._write(root, some) for some in _portions(entries)]
+
+    def write_over(self, entries: Sequence[tuple[Id, Value]]) -> bytes:
+        raw = write_over(self._client, self._clock, entries)
+        self._clock += len(entries)
+        return raw
 
     def _write(self, root: str, entries: Mapping[str, Value]) -> bytes:
         raw = write_entries(self._client, self._clock, root, entries)

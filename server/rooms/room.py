@@ -285,7 +285,8 @@ class Room:
             own = decode_update(raw, stored)
             judged = judge(own, self._history.ledger, stored)
             assert judged.fresh is not None, "an entry under a fresh client id is new"
-            self._notes(own, judged, AUTHOR, is_one_edit=True)
+            if self._keeper is not None:
+                self._keeper.recall(own, judged, AUTHOR)
             turn.kept.append(Kept(raw, AUTHOR))
             turn.deliveries.append(Broadcast(NewUpdate(raw), self._history.add(judged.fresh), None))
 
