@@ -107,7 +107,9 @@ export interface Resolution {
 export interface Inventory {
   /** The period that is written to now. */
   readonly period: string
+  /** The periods that anybody noted; those whose documents are open here. */
   periods(): string[]
+  readonly openPeriods: string[]
 
   addProduct(sku: string, attributes?: Attributes): void
   addLocation(name: string, attributes?: Attributes): void

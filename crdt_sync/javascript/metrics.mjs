@@ -81,7 +81,9 @@ export class Metrics {
 
   // Samples, and what they come to.
 
-  series(metric, entity, { decimals = 0 } = {}) { return new TimeSeries(this, () => prefixOf(metric, entity), decimals) }
+  series(metric, entity, { decimals = 0 } = {}) {
+    return new TimeSeries(this, () => prefixOf(metric, entity), decimals)
+  }
 
   // A series in buckets of `widthS` seconds, from its rollups and the samples that they do not cover.
   buckets(metric, entity, { widthS, from = 0, to = INT_MAX }) {

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.documented_pages import page
 from tests.interop.node_clients import NODE_FOLDER, need_node
 
 pytestmark = pytest.mark.interop
@@ -36,16 +37,37 @@ def test_a_typed_page_compiles_against_the_types(tmp_path: Path) -> None:
     (tmp_path / "tsconfig.json").write_text(json.dumps(settings))
     (tmp_path / "typed_page.mts").write_text((NODE_FOLDER / "typed_page.mts").read_text())
     (tmp_path / "package.json").write_text('{"type": "module"}')
-    modules = tmp_path / "node_modules"
-    modules.mkdir()
-    (modules / "crdt-sync-documents").symlink_to(PACKAGE)
-    for name in ("yjs", "lib0"):
-        (modules / name).symlink_to(NODE_FOLDER / "node_modules" / name)
+    link_packages(tmp_path)
     done = subprocess.run(
         ["node", str(compiler), "--project", str(tmp_path)], capture_output=True, text=True, timeout=120, check=False
     )
     assert done.stdout == ""
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("name", ["shop.mjs", "conflict.mjs"])
+def test_the_examples_of_the_reference_print_what_it_says(name: str, tmp_path: Path) -> None:
+    need_node()
+    reference = page("docs/reference/javascript.md")
+    (example,) = reference.blocks_of("js", f"file={name}")
+    after = reference.text.partition(example)[2]
+    promised = re.search(r"^It prints (.*?)[:.]$", after, re.MULTILINE)
+    assert promised is not None
+    (tmp_path / name).write_text(example)
+    link_packages(tmp_path)
+    done = subprocess.run(
+        ["node", "--preserve-symlinks", name], cwd=tmp_path, capture_output=True, timeout=60, check=True
+    )
+    printed = done.stdout.decode().splitlines()
+    assert printed == re.findall(r"`([^`]+)`", promised[1])[: len(printed)]
+
+
+def link_packages(folder: Path) -> None:
+    modules = folder / "node_modules"
+    modules.mkdir()
+    (modules / "crdt-sync-documents").symlink_to(PACKAGE)
+    for name in ("yjs", "lib0", "isomorphic.js"):
+        (modules / name).symlink_to(NODE_FOLDER / "node_modules" / name)
 
 
 def test_the_types_name_what_the_modules_offer() -> None:
