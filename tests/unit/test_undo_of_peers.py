@@ -1,71 +1,17 @@
-"""Undo of a peer's own edits: what comes back, what is left as it is, and what can't be taken back."""
+"""Undo of a peer's own edits: what comes back, what is left as it is, and what stays for good."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from crdt_sync.documents.catalog.money import Money
-from crdt_sync.documents.inventory import InventoryDocument
 from crdt_sync.errors import CannotUndo, NothingToUndo, UnknownProduct
-from crdt_sync.peer import Left, OfflinePeer
+from crdt_sync.peer import Left
 from crdt_sync.peer.undo import BYTES_MAX, DEEDS_MAX
-
-AT_MS = 1_795_000_000_000
-CELL = ("tea", "shop")
-
-
-@asynccontextmanager
-async def opened(path: Path, name: str = "till-1") -> AsyncIterator[OfflinePeer]:
-    async with OfflinePeer.open(path / f"{name}.db", tenant="acme", name=name, now_ms=lambda: AT_MS) as peer:
-        yield peer
-
-
-@asynccontextmanager
-async def shop(path: Path, escrow: str | None = None) -> AsyncIterator[OfflinePeer]:
-    """A till with ten packets of tea in the shop."""
-    async with opened(path) as peer:
-        async with peer.edit() as docs:
-            docs.inventory.add_product("tea", name="Tea", price=450)
-            docs.inventory.add_location("shop", escrow=escrow)
-            docs.inventory.add_location("store", escrow=escrow)
-            docs.inventory.receive("tea", 10, at="shop")
-        yield peer
-
-
-async def stock(peer: OfflinePeer, at: str = "shop") -> tuple[int, int]:
-    """What is there, and what this peer has rights to."""
-    async with peer.read() as docs:
-        return docs.inventory.stock("tea", at), docs.inventory.rights("tea", at).of.get("till-1", 0)
-
-
-async def field(peer: OfflinePeer, name: str) -> object:
-    async with peer.read() as docs:
-        return docs.inventory.attribute("tea", name)
-
-
-async def edited(peer: OfflinePeer, act: Callable[[InventoryDocument], object]) -> None:
-    async with peer.edit() as docs:
-        act(docs.inventory)
-
-
-def setting(name: str, value: object) -> Callable[[InventoryDocument], None]:
-    return lambda inventory: inventory.set_attribute("tea", name, value)
-
-
-async def exchange(one: OfflinePeer, other: OfflinePeer) -> None:
-    """Each takes what the other one has, as through a relay."""
-    names = {*await one._shelf.names(), *await other._shelf.names()}
-    for source, target in ((one, other), (other, one)):
-        for name in sorted(names):
-            theirs, ours = await source._shelf.open(name), await target._shelf.open(name)
-            async with ours.lock:
-                merged = ours.replica.merge(theirs.replica.since(ours.replica.state))
-                if merged.fresh is not None:
-                    await ours.keep([merged.fresh], 0)
+from tests.unit.undo_shop import edited, exchange, field, opened, setting, shop, stock
 
 
 async def test_an_attribute_goes_back_to_what_it_was_and_forth_again(tmp_path: Path) -> None:
@@ -149,73 +95,6 @@ async def test_an_older_edit_is_left_alone_when_somebody_has_written_between_two
         assert await field(one, "price") == 475
 
 
-@pytest.mark.parametrize("escrow", [None, "refuse"])
-@pytest.mark.parametrize(
-    ("act", "kinds"),
-    [
-        (lambda inventory: inventory.receive("tea", 3, at="shop"), ["adj"]),
-        (lambda inventory: inventory.sell("tea", 3, at="shop", ref="invoice"), ["adj"]),
-        (lambda inventory: inventory.adjust("tea", -3, at="shop"), ["adj"]),
-        (lambda inventory: inventory.hold("tea", 3, at="shop", until_ms=AT_MS), ["rel"]),
-        (lambda inventory: inventory.transfer("tea", 3, source="shop", to="store"), ["recv", "ship"]),
-        (lambda inventory: inventory.confirm(inventory.hold("tea", 3, at="shop")), ["adj", "hold", "rel"]),
-        (lambda inventory: inventory.release(inventory.hold("tea", 3, at="shop")), ["hold", "rel"]),
-    ],
-)
-async def test_movements_are_made_up_for_by_movements_that_name_them(
-    tmp_path: Path, escrow: str | None, act: Callable[[InventoryDocument], object], kinds: list[str]
-) -> None:
-    async with shop(tmp_path, escrow) as peer:
-        before = await stock(peer), await stock(peer, "store")
-        await edited(peer, act)
-        after = await stock(peer), await stock(peer, "store")
-        async with peer.read() as docs:
-            written = {movement.mid for movement in docs.inventory.movements()}
-        undone = await peer.undo()
-        assert (await stock(peer), await stock(peer, "store")) == before
-        async with peer.read() as docs:
-            everything = {movement.mid: movement for movement in docs.inventory.movements()}
-            assert written < everything.keys()
-            made = [everything[mid] for mid in undone.movements]
-            assert sorted(movement.kind for movement in made) == kinds
-            assert all(movement.ref in everything for movement in made)
-            assert not docs.inventory.faults()
-            assert not docs.inventory.oversold()
-        for step, expected in ((peer.redo, after), (peer.undo, before), (peer.redo, after), (peer.undo, before)):
-            await step()
-            assert (await stock(peer), await stock(peer, "store")) == expected
-
-
-async def test_a_redone_sale_is_a_sale_and_a_redone_hold_can_be_confirmed(tmp_path: Path) -> None:
-    async with shop(tmp_path, "refuse") as peer:
-        await edited(peer, lambda inventory: inventory.sell("tea", 2, at="shop"))
-        await peer.undo()
-        (sale,) = (await peer.redo()).movements
-        await edited(peer, lambda inventory: inventory.hold("tea", 3, at="shop"))
-        await peer.undo()
-        (hold,) = (await peer.redo()).movements
-        async with peer.edit() as docs:
-            found = docs.inventory.find(sale)
-            assert found is not None
-            assert found.kind == "sale"
-            docs.inventory.confirm(hold)
-        assert await stock(peer) == (5, 5)
-
-
-async def test_a_confirmed_hold_is_held_again_and_then_given_back(tmp_path: Path) -> None:
-    async with shop(tmp_path, "refuse") as peer:
-        async with peer.edit() as docs:
-            hold = docs.inventory.hold("tea", 3, at="shop")
-        async with peer.edit() as docs:
-            docs.inventory.confirm(hold)
-        seen = []
-        for step in (peer.undo, peer.undo, peer.redo, peer.redo, peer.undo, peer.undo):
-            await step()
-            async with peer.read() as docs:
-                seen.append((docs.inventory.stock(*CELL), docs.inventory.on_hand(*CELL)))
-        assert seen == [(7, 10), (10, 10), (7, 10), (7, 7), (7, 10), (10, 10)]
-
-
 async def test_a_product_that_was_added_goes_and_comes_back_with_what_it_had(tmp_path: Path) -> None:
     async with shop(tmp_path) as peer:
         async with peer.edit() as docs:
@@ -257,49 +136,6 @@ async def test_a_product_that_others_use_by_now_stays_with_all_its_fields(tmp_pa
             await one.undo()
         async with one.read() as docs:
             assert docs.inventory.product("coffee") == {"name": "Coffee"}
-
-
-@pytest.mark.parametrize(
-    ("act", "reason"),
-    [
-        (lambda inventory: inventory.give("tea", 3, at="shop", to="till-2"), "somebody else's now"),
-        (lambda inventory: inventory.count("tea", 9, at="shop"), "count again"),
-        (lambda inventory: inventory.ship("tea", 3, source="shop", to="store"), "under way"),
-        (lambda inventory: inventory.sell("tea", 30, at="shop", short="back-order"), "until a sale serves it"),
-    ],
-)
-async def test_what_can_not_be_taken_back_says_why_writes_nothing_and_gives_way_to_the_edit_before(
-    tmp_path: Path, act: Callable[[InventoryDocument], object], reason: str
-) -> None:
-    async with shop(tmp_path, "refuse") as peer:
-        await edited(peer, setting("price", 475))
-        async with peer.edit() as docs:
-            docs.inventory.set_attribute("tea", "unit", "packet")
-            act(docs.inventory)
-        unsynced = peer.status().unsynced
-        with pytest.raises(CannotUndo, match=reason) as refused:
-            await peer.undo()
-        assert refused.value.is_final
-        assert peer.status().unsynced == unsynced
-        assert await field(peer, "unit") == "packet"
-        assert (await peer.undo()).restored == ("tea/price",)
-
-
-async def test_rights_that_are_lacking_now_leave_the_edit_to_be_undone_later(tmp_path: Path) -> None:
-    async with shop(tmp_path, "refuse") as one, opened(tmp_path, "till-2") as two:
-        await exchange(one, two)
-        await edited(one, lambda inventory: inventory.receive("tea", 5, at="shop"))
-        await exchange(one, two)
-        # Rights to all of it are reclaimed, as from a device that was given up.
-        await edited(two, lambda inventory: inventory.reclaim("tea", 15, at="shop", of="till-1"))
-        await exchange(one, two)
-        with pytest.raises(CannotUndo, match="rights") as refused:
-            await one.undo()
-        assert not refused.value.is_final
-        await edited(two, lambda inventory: inventory.give("tea", 15, at="shop", to="till-1"))
-        await exchange(one, two)
-        await one.undo()
-        assert await stock(one) == (10, 10)
 
 
 async def test_metrics_stay_and_are_told(tmp_path: Path) -> None:
@@ -397,15 +233,3 @@ async def test_the_audit_trail_names_who_undid(tmp_path: Path) -> None:
         signed = len(catalog.replica.entries("edits"))
         await peer.undo()
         assert len(catalog.replica.entries("edits")) == signed + 1
-
-
-async def test_rights_that_a_peer_hands_over_by_itself_are_no_edit_to_be_taken_back(tmp_path: Path) -> None:
-    async with shop(tmp_path, "refuse") as one, opened(tmp_path, "till-2") as two:
-        await exchange(one, two)
-        await edited(one, setting("price", 475))
-        await edited(two, lambda inventory: inventory.request("tea", 3, at="shop"))
-        await exchange(one, two)
-        assert await one.answer_requests()
-        assert (await one.undo()).restored == ("tea/price",)
-        with pytest.raises(NothingToUndo):
-            await two.undo()
