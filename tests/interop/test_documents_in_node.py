@@ -67,7 +67,8 @@ def table_of(result: list[Any]) -> dict[tuple[str, str], int]:
 
 
 def test_the_reference_shows_the_very_lines_that_run_here() -> None:
-    reference = (NODE_FOLDER.parents[2] / "docs" / "reference" / "documents.md").read_text()
+    folder = NODE_FOLDER.parents[2] / "docs" / "reference"
+    reference = (folder / "documents.md").read_text() + (folder / "metrics.md").read_text()
     module = (NODE_FOLDER / "documents.mjs").read_text()
     blocks = re.findall(r"^```js\n(.*?)^```$", reference, re.DOTALL | re.MULTILINE)
     assert len(blocks) == 6

@@ -47,7 +47,7 @@ def read_in_node(roots: DocRoots, *reads: tuple[str, str, str]) -> list[Any]:
 
 
 def test_the_reference_shows_the_very_lines_that_run_here() -> None:
-    reference = (NODE_FOLDER.parents[2] / "docs" / "reference" / "documents.md").read_text()
+    reference = (NODE_FOLDER.parents[2] / "docs" / "reference" / "metrics.md").read_text()
     module = (NODE_FOLDER / "metrics.mjs").read_text()
     blocks = re.findall(r"^```javascript\n(.*?)^```$", reference, re.DOTALL | re.MULTILINE)
     assert len(blocks) == 3

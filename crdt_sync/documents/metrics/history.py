@@ -173,7 +173,9 @@ class History:
 
     def _all_totals(self, series: Series, width_s: int) -> Iterator[dict[int, Total]]:
         for period, view in self._unfolded():
-            yield period_totals(view, series, width_s, span_ms=_span_ms(period))
+            rows = None if self._is_rolled(period, series) else {}
+            own = self._chunks(period, series)
+            yield period_totals(view, series, width_s, chunks=own, rows=rows, span_ms=_span_ms(period))
         for writer, rows in self._rows.get(series, {}).items():
             if all(width_s % width == 0 for width in rows):
                 yield totals_of({}, rows, width_s)
