@@ -53,7 +53,9 @@ class Hindsight(ABC):
     async def _take_back(self, staging: Callable[[Desk], AbstractContextManager[Undone]]) -> Undone:
         async with self._editing:
             for name in self._history.documents:
-                await self._shelf.open(name)
+                # What has ended since can't be looked into, and what depends on it can't be undone.
+                if not self._shelf.has_ended(name):
+                    await self._shelf.open(name)
             desk = await self._desk(None)
             try:
                 with staging(desk) as undone:
