@@ -42,7 +42,7 @@ class Attendance:
         limits: Limits,
         say: Callable[[Report], None],
     ) -> None:
-        """``folder`` is this tenant's alone, and may be deleted: what is in it comes back from the relay."""
+        """``folder`` is this tenant's alone, and is deleted in the end: what was in it comes back from the relay."""
         self._tenant = tenant
         self._folder = folder
         self._relay = relay
@@ -66,13 +66,12 @@ class Attendance:
         while True:
             try:
                 await self._attend()
-            except (StoreCorrupted, StoreTooNew) as error:
-                self._fail(PEER, error)
-                await asyncio.to_thread(shutil.rmtree, self._folder)
-                await asyncio.sleep(self._interval_s)
             except StoreError as error:
                 self._fail(PEER, error)
-                await asyncio.sleep(REOPEN_S)
+            finally:
+                # A document that ends must not live on here while nobody looks; the peer has let go of its file.
+                shutil.rmtree(self._folder, ignore_errors=True)
+            await asyncio.sleep(REOPEN_S)
 
     async def _attend(self) -> None:
         await asyncio.to_thread(self._folder.mkdir, parents=True, exist_ok=True)

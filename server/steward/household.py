@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import shutil
 import time
 from pathlib import Path
 from typing import BinaryIO, Final, TextIO
@@ -25,6 +26,8 @@ async def keep_house(source: TextIO, sink: BinaryIO) -> None:
     orders = await _lines(source)
     instructions = from_line(await orders.readline())
     assert isinstance(instructions, Instructions)
+    # What a steward before this one left when it was killed, or its relay with it.
+    shutil.rmtree(instructions.folder, ignore_errors=True)
     house = Household(instructions, sink)
     async with asyncio.TaskGroup() as group:
         breathing = group.create_task(house.breathe())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -137,7 +136,29 @@ async def test_no_steward_outlives_a_relay_that_was_killed(tmp_path: Path) -> No
 
 
 @LINUX
-async def test_a_stop_ends_the_steward_and_what_it_left_may_be_deleted(tmp_path: Path) -> None:
+async def test_a_stop_ends_the_steward_and_nothing_of_any_document_is_left_beside_the_relays_own(
+    tmp_path: Path,
+) -> None:
+    async with (
+        relay_with_steward(tmp_path) as relay,
+        till(relay, tmp_path, "till-1") as one,
+        till(relay, tmp_path, "till-2") as two,
+    ):
+        await open_shop(one)
+        await two.sync()
+        await set_prices_at_once(one, two, (475, 500))
+        async with one.online(), two.online():
+            await becomes(two, decisions, bool)
+            assert list((relay.data / "steward").rglob("*.db"))
+        pid = await steward_at_work(relay)
+        assert await relay.stop() == 0
+        await is_gone(pid)
+        assert "Traceback" not in relay.log
+        assert list((relay.data / "steward").rglob("*")) == []
+
+
+@LINUX
+async def test_a_steward_takes_nothing_from_what_another_one_left_and_keeps_none_of_it(tmp_path: Path) -> None:
     async with (
         relay_with_steward(tmp_path) as relay,
         till(relay, tmp_path, "till-1") as one,
@@ -149,36 +170,20 @@ async def test_a_stop_ends_the_steward_and_what_it_left_may_be_deleted(tmp_path:
         async with one.online(), two.online():
             await becomes(two, decisions, bool)
         pid = await steward_at_work(relay)
-        assert await relay.stop() == 0
+        await relay.kill()
         await is_gone(pid)
-        assert "Traceback" not in relay.log
-        shutil.rmtree(relay.data / "steward")
+        (left,) = (relay.data / "steward").rglob("*.db")
+        left.write_bytes(b"nothing that SQLite knows" * 1_000)
+        other = relay.data / "steward" / "globex"
+        other.mkdir()
+        (other / "documents.db").write_bytes(b"of a tenant that nobody uses")
         await relay.start()
         await set_prices_at_once(one, two, (525, 510))
         async with one.online(), two.online():
             found = await becomes(two, decisions, lambda made: len(made) == 2)
         assert {value for _, _, value in found} == {500, 525}
-
-
-async def test_a_steward_whose_file_is_damaged_starts_over_from_the_relay(tmp_path: Path) -> None:
-    async with (
-        relay_with_steward(tmp_path) as relay,
-        till(relay, tmp_path, "till-1") as one,
-        till(relay, tmp_path, "till-2") as two,
-    ):
-        await open_shop(one)
-        await two.sync()
-        await set_prices_at_once(one, two, (475, 500))
-        async with one.online(), two.online():
-            await becomes(two, decisions, bool)
-        assert await relay.stop() == 0
-        (file,) = (relay.data / "steward").rglob("*.db")
-        file.write_bytes(b"nothing that SQLite knows" * 1_000)
-        await relay.start()
-        await set_prices_at_once(one, two, (525, 510))
-        async with one.online(), two.online():
-            await becomes(two, decisions, lambda made: len(made) == 2)
-        assert await relay.meter('steward_failures_total{duty="peer"}') >= 1
+        assert not other.exists()
+        assert await relay.meter('steward_failures_total{duty="peer"}') == 0
 
 
 @LINUX
