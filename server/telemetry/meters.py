@@ -5,6 +5,8 @@ No label takes a value that a client chooses: a client could otherwise fill the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
@@ -69,6 +71,12 @@ class Meters:
         )
         self.free_space_bytes = gauge("free_space_bytes", "Free bytes on the disk of the data directory.")
 
+        self.auth_refusals = counter(
+            "auth_refusals", "Requests refused for their credential or their rights, by reason.", "reason"
+        )
+        self._meter_workers(counter)
+
+    def _meter_workers(self, counter: Callable[..., Counter]) -> None:
         self.compactions = counter("compactions", "Logs replaced by a verified snapshot.")
         self.compactions_failed = counter(
             "compactions_failed", "Compactions given up, by the code of the error; the log stays.", "reason"
@@ -80,10 +88,6 @@ class Meters:
             "steward_failures", "Duties that the steward could not do, by name; the others went on.", "duty"
         )
         self.steward_deaths = counter("steward_deaths", "Steward processes that ended by themselves or were killed.")
-
-        self.auth_refusals = counter(
-            "auth_refusals", "Requests refused for their credential or their rights, by reason.", "reason"
-        )
 
     def render(self) -> tuple[bytes, str]:
         """Every meter in Prometheus' text format, and the content type to send it with."""
