@@ -3,7 +3,7 @@
 import { InvalidValue } from './errors.mjs'
 import { INT_MAX } from './values.mjs'
 
-export const CHUNK_SAMPLES_MAX = 120, CHUNK_SPAN_MS = 3_600_000n, DECIMALS_MAX = 9
+export const CHUNK_SAMPLES_MAX = 120, CHUNK_EDITS_MAX = 16, CHUNK_SPAN_MS = 3_600_000n, DECIMALS_MAX = 9
 const VERSION = 1, NUMBER_BYTES_MAX = 10, INT64_MAX = 2n ** 63n - 1n
 const isInt64 = number => number >= -INT64_MAX - 1n && number <= INT64_MAX
 

@@ -24,6 +24,8 @@ export class Draft {
     return staged?.has(key) ? staged.get(key) : this.doc.getMap(root).get(key) ?? null
   }
 
+  has(root, key) { return this.#staged.get(root)?.has(key) || this.doc.getMap(root).has(key) }
+
   entries(root) {
     const entries = new Map(this.doc.getMap(root).entries())
     this.#staged.get(root)?.forEach((value, key) => entries.set(key, value))

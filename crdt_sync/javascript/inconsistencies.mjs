@@ -36,7 +36,7 @@ export const parseInconsistency = key => {
 export const findInconsistencies = inventory => {
   const { index, catalog } = inventory, found = [], seen = new Set()
   const isKnown = ({ sku, location }) =>
-    [productKey(sku, LIFE), locationKey(location, LIFE)].every(key => catalog.get('attr', key) !== null)
+    [productKey(sku, LIFE), locationKey(location, LIFE)].every(key => catalog.has('attr', key))
   for (const book of index.books) {
     for (const { mid, balance } of index.oversold(book)) {
       found.push(inconsistency('oversold', book, mid, balance, [mid]))

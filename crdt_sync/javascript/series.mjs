@@ -1,6 +1,7 @@
 // Time series: samples at times, packed into chunks. Every writer leaves a track of numbered chunks in the `s` root; of
 // several samples at one time the one with the greatest (stamp, writer as keys spell it, number of the chunk) counts.
-import { CHUNK_SAMPLES_MAX, CHUNK_SPAN_MS, DECIMALS_MAX, decodeChunk, encodeChunk, readOutline } from './chunks.mjs'
+import { CHUNK_EDITS_MAX, CHUNK_SAMPLES_MAX, CHUNK_SPAN_MS, DECIMALS_MAX, decodeChunk, encodeChunk, readOutline }
+  from './chunks.mjs'
 import { AlreadyExists, InvalidValue } from './errors.mjs'
 import { AHEAD_MS_MAX, INT_MAX, KEY_BYTES_MAX, dayOf, isTime, join, parseBase36, periodOf, uncomp } from './values.mjs'
 
@@ -94,7 +95,8 @@ export class TimeSeries {
       if (wanted.has(at) && isEqual(wanted.get(at), this.#decimals, scaled, decimals)) wanted.delete(at)
     }
     for (const [number, key] of own) {
-      const again = number < open && chunkAt(draft, key)?.samples.find(({ at }) => wanted.has(at))
+      const chunk = chunkAt(draft, key), isOpen = number === open && chunk?.decimals === this.#decimals
+      const again = !isOpen && chunk?.samples.find(({ at }) => wanted.has(at))
       if (again) throw new AlreadyExists(`this writer has left another value at ${again.at} ms behind in a full chunk`)
     }
     if (!wanted.size) return 0
@@ -106,7 +108,10 @@ export class TimeSeries {
 
   #write(fresh, own, open) {
     const { draft } = this.#pen, last = own.has(open) ? chunkAt(draft, own.get(open)) : null
-    const isOpen = last?.decimals === this.#decimals
+    // Written too often, a chunk is left behind: each edit writes all of it again.
+    const isWorn = last && new Set(last.samples.map(({ stamp }) => stamp)).size >= CHUNK_EDITS_MAX &&
+      !last.samples.some(({ at }) => fresh.some(sample => sample.at === at))
+    const isOpen = last?.decimals === this.#decimals && !isWorn
     let number = isOpen ? open : open + 1
     let chunk = new Map(isOpen ? last.samples.map(sample => [sample.at, sample]) : [])
     for (const sample of fresh) {

@@ -13,6 +13,7 @@ class Book {
   latest = 0
   opening = 0 // what the folds say of its stock
   isFolded = false
+  crossings = null // what oversold() found last; null since something came to this cell
 
   constructor(sku, location) { Object.assign(this, { sku, location }) }
 
@@ -89,7 +90,9 @@ export class StockIndex {
   }
 
   // The movements that took a cell from zero or more to below, in the order of (stamp, id).
-  oversold(book) {
+  oversold(book) { return [...book.crossings ??= this.#crossings(book)] }
+
+  #crossings(book) {
     const steps = [], counting = new Set(book.counting)
     for (const mid of book.mids) {
       const row = this.rows.get(mid)
@@ -144,6 +147,7 @@ export class StockIndex {
     }
     const book = this.#open(sku, location)
     book.mids.add(mid)
+    book.crossings = null
     book.latest = Math.max(book.latest, stamp)
     eachRight(row, (rid, units) => book.add(rid, units))
     if (kind === 'cnt') {
@@ -181,6 +185,8 @@ export class StockIndex {
 
   #settle(subject, wanted) {
     const before = this.#booked.get(subject)
+    // Another booking of a shipment may move it to an earlier time, also where it does not count.
+    if (wanted) this.#open(wanted.sku, wanted.location).crossings = null
     if (before?.mid === wanted?.mid && before?.rid === wanted?.rid) return
     if (before) this.#book(before, -1)
     if (wanted) this.#book(wanted, 1)
@@ -189,6 +195,7 @@ export class StockIndex {
 
   #book({ mid, sku, location, quantity, rid }, sign) {
     const book = this.#open(sku, location), [kind, , , , , stamp] = this.rows.get(mid), units = sign * quantity
+    book.crossings = null
     book.mids[sign > 0 ? 'add' : 'delete'](mid)
     book.latest = Math.max(book.latest, stamp)
     if (kind !== 'recv') book.held -= units

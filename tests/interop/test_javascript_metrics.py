@@ -150,6 +150,17 @@ def test_a_page_writes_the_very_entries_that_python_writes(node: Node, steps: li
         twin.close()
 
 
+def test_a_page_leaves_a_chunk_behind_when_python_does(node: Node) -> None:
+    twin = Twin(node)
+    for number in range(40):
+        samples = [(NOW_MS - 90 + 2 * number, number)]
+        if number % 9 == 8:
+            samples.append((NOW_MS - 90 + 2 * number - 4, 100 + number))
+        twin.act(Act("series", ("m", "e"), (samples,), "extend"))
+    twin.check()
+    twin.close()
+
+
 def test_a_page_reads_what_several_writers_have_sampled_counted_and_rolled_up(node: Node) -> None:
     writers = [Replica(f"w{number}") for number in range(3)]
     start = NOW_MS - 40_000_000
