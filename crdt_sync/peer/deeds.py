@@ -9,7 +9,7 @@ from typing import NamedTuple
 from crdt_sync.documents.catalog.audit_trail import RESOLUTIONS
 from crdt_sync.documents.keys import is_movement_id
 from crdt_sync.documents.roots import Value
-from crdt_sync.documents.schema import ATTRIBUTES, MOVEMENTS
+from crdt_sync.documents.schema import ATTRIBUTES, MOVEMENTS, PERIODS
 from crdt_sync.documents.stock.coverage import HOME
 from crdt_sync.documents.stock.movements import GIVE, WANT, Movement, read_movement
 from crdt_sync.replica import Replica, Write
@@ -74,7 +74,7 @@ class Deed:
             elif root == MOVEMENTS:
                 if key not in moved_on and not _is_answer(value):
                     self.movements.append(MovementWrite(period, key, value))
-            elif root != HOME:
+            elif root not in (HOME, PERIODS):
                 if root == RESOLUTIONS:
                     self.settled.add(key.rpartition("|")[0])
                 self.others.add((outline.document, root))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from crdt_sync.documents.catalog.arbitration import ConflictPolicy
@@ -67,6 +67,7 @@ class Desk:
         self._writer = writer
         self.catalog = catalog
         self.rid = writer.rid
+        self.periods = (*stock,)
         self.without_late: Sequence[str] = ()
         """The closed periods in which nothing of this replica is late, once this edit is committed."""
         self.deed = Deed()
@@ -97,13 +98,13 @@ class Desk:
             ),
         )
 
-    def move_on_late(self) -> None:
-        """Stage again, in the period of this edit, what this replica wrote into a period that was closed by then.
+    def move_on_late(self, periods: Collection[str]) -> None:
+        """Stage again, in the period of this edit, what this replica wrote into one of these when it was closed.
 
         Not for looks, and before anything is decided: it is what others will count."""
         books = self.documents.inventory.books
-        books.rehome(of=self.rid)
-        self.without_late = books.without_late(self.rid)
+        books.rehome(of=self.rid, periods=periods)
+        self.without_late = books.without_late(self.rid, periods)
 
     def close(self) -> None:
         """Take no more writes; what was collected is void."""

@@ -28,7 +28,7 @@ from crdt_sync.peer.hindsight import Hindsight
 from crdt_sync.peer.link import Link
 from crdt_sync.peer.local_document import LocalDocument
 from crdt_sync.peer.measured import NOTHING_MEASURED, Measured, measured, open_for_edit, open_for_look
-from crdt_sync.peer.periods import note_nothing_late, open_periods, period_to_write, unfolded
+from crdt_sync.peer.periods import may_be_late, note_nothing_late, open_periods, period_to_write, unfolded
 from crdt_sync.peer.personal import PersonalData
 from crdt_sync.peer.relay_address import RelayAddress, connected
 from crdt_sync.peer.shelf import Shelf
@@ -125,7 +125,7 @@ class OfflinePeer(Hindsight, PersonalData):
             beside = await open_for_edit(self._shelf, catalog, period or period_of(now_ms), metrics, now_ms)
             desk = await self._desk(period, also, beside)
             try:
-                desk.move_on_late()
+                desk.move_on_late(may_be_late(self._shelf, desk.periods))
                 yield desk.documents
                 await self._commit(desk)
                 await note_nothing_late(self._shelf, desk.without_late)

@@ -34,17 +34,22 @@ async def open_periods(
     shelf: Shelf, catalog: LocalDocument, period: str, others: Iterable[str]
 ) -> Mapping[str, LocalDocument]:
     """Open this period, ``others``, and what rights and holds depend on, as far as it is in this peer's file; returns
-    all periods that are open. Raises :class:`StoreError`, :class:`InvalidName` and :class:`DocumentRetired`."""
+    them, sorted. Raises :class:`StoreError`, :class:`InvalidName` and :class:`DocumentRetired`."""
     folded, _ = read_notes(catalog.replica)
     noted, _ = read_periods(catalog.replica.entries(PERIODS))
-    asked = {period, *others}
-    for one in {*asked, *noted}:
+    asked, found = {period, *others}, dict[str, LocalDocument]()
+    for one in sorted({*asked, *noted}):
         name = movements_document(one)
-        is_due = one not in folded or not shelf.is_marked(name, NOTHING_LATE)
-        if one in asked or (is_due and shelf.has(name)):
-            await shelf.open(name)
-    found = {one: shelf.get(movements_document(one)) for one in sorted({*asked, *noted})}
-    return {one: document for one, document in found.items() if document is not None}
+        # A folded document may be open all the same, to be synced; to look through it at each edit is worth nothing.
+        is_due = shelf.has(name) and (one not in folded or not shelf.is_marked(name, NOTHING_LATE))
+        if one in asked or is_due:
+            found[one] = await shelf.open(name)
+    return found
+
+
+def may_be_late(shelf: Shelf, periods: Iterable[str]) -> list[str]:
+    """Of these periods those in which something of this peer's own may be late."""
+    return [one for one in periods if not shelf.is_marked(movements_document(one), NOTHING_LATE)]
 
 
 async def note_nothing_late(shelf: Shelf, periods: Iterable[str]) -> None:

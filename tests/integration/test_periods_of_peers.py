@@ -11,7 +11,7 @@ import pytest
 from crdt_sync.documents.names import movements_document
 from crdt_sync.documents.stock.books import FoldStep
 from crdt_sync.documents.stock.escrow import Rights
-from crdt_sync.errors import FoldRefused, InsufficientRights, PeriodClosed
+from crdt_sync.errors import FoldRefused, InsufficientRights, NothingToUndo, PeriodClosed
 from crdt_sync.limits import Limits
 from crdt_sync.peer import OfflinePeer
 from crdt_sync.replica import Write, replay
@@ -78,6 +78,8 @@ async def test_a_late_sale_of_ones_own_counts_at_once_and_for_all_once_it_has_mo
         async with two.edit() as docs:
             assert docs.inventory.rights("shirt", "A") == Rights({"till-1": 6, "till-2": 1}, 0)
         assert [late async for late in moved_into(two, NOVEMBER)] == [OCTOBER]
+        with pytest.raises(NothingToUndo):
+            await two.undo()
         await hand_over(two, one, "inventory/catalog", november)
         async with one.read() as docs:
             assert docs.inventory.stock("shirt", "A") == 7

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
@@ -114,40 +114,47 @@ class Books:
         self._catalog.put(*fold.switch)
         return FoldStep.FOLDED
 
-    def late(self, *, of: str | None = None) -> list[Late]:
-        """Movements, or just those of one replica, that stand in closed documents here, in no fold, and in no other
-        period yet. They count for those who have these documents, and for all once they have moved on."""
+    def late(self, *, of: str | None = None, periods: Collection[str] | None = None) -> list[Late]:
+        """Movements, or just those of one replica, that stand in closed documents here (or in those of ``periods``), in
+        no fold, and in no other period yet. They count for those who have these documents open, and for all once they
+        have moved on. Reads all keys of these documents."""
         folds, found = self._folds(), dict[str, Late]()
+        covers = {period: read_covers(document) for period, document in self._documents.items()}
         for period, document in self._documents.items():
-            covers = read_covers(document)
-            if covers is None:
+            covered = covers[period]
+            if covered is None or (periods is not None and period not in periods):
                 continue
             for mid in countable_ids(document.keys(MOVEMENTS)):
-                if mid in covers or mid in found or folds.has_counted(mid):
+                if mid in covered or mid in found or folds.has_counted(mid):
                     continue
                 row = entry_of(document, mid)
-                if not isinstance(row, list) or not is_countable(mid, row) or self._is_elsewhere(mid, period):
+                if not isinstance(row, list) or not is_countable(mid, row) or self._is_elsewhere(mid, period, covers):
                     continue
                 if of is None or (len(row) > 4 and row[4] == of):
                     found[mid] = Late(mid, row, period)
         return [*found.values()]
 
-    def rehome(self, *, of: str | None = None) -> list[str]:
-        """Move late movements, or just those of one replica, on into the period of this edit: the same ones under the
-        same ids. Returns the ids. What is late in a later period than that stays where it is."""
-        return [late.mid for late in self.late(of=of) if self._move_in(late.mid, stored(late.row), late.period)]
+    def rehome(self, *, of: str | None = None, periods: Collection[str] | None = None) -> list[str]:
+        """Move on into the period of this edit what :meth:`late` lists: the same movements under the same ids. Returns
+        the ids. What is late in a later period than that stays where it is."""
+        late = self.late(of=of, periods=periods)
+        return [one.mid for one in late if self._move_in(one.mid, stored(one.row), one.period)]
 
-    def without_late(self, of: str) -> list[str]:
+    def without_late(self, of: str, periods: Collection[str] | None = None) -> list[str]:
         """The closed periods here in which nothing of this replica is late, and so never will be: a closed document
         takes no more of its movements."""
-        late = {movement.period for movement in self.late(of=of)}
-        return [name for name, one in self._documents.items() if name not in late and read_covers(one) is not None]
+        late = {movement.period for movement in self.late(of=of, periods=periods)}
+        return [
+            period
+            for period, document in self._documents.items()
+            if period not in late and (periods is None or period in periods) and read_covers(document) is not None
+        ]
 
-    def _is_elsewhere(self, mid: str, home: str) -> bool:
+    def _is_elsewhere(self, mid: str, home: str, covers: Mapping[str, Coverage | None]) -> bool:
         for period, document in self._documents.items():
             if period != home and document.get(MOVEMENTS, mid) is not None:
-                covers = read_covers(document)
-                if covers is None or mid in covers:
+                covered = covers[period]
+                if covered is None or mid in covered:
                     return True
         return False
 
