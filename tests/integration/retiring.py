@@ -6,10 +6,15 @@ import asyncio
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+from crdt_sync.peer import OfflinePeer
 from tests.integration.relay_process import DEADLINE_S, RelayProcess
+
+Opening: TypeAlias = Callable[..., AbstractAsyncContextManager[OfflinePeer]]
 
 
 async def retire(
@@ -38,3 +43,14 @@ def places_of(token: str, folder: Path) -> list[str]:
     """The files below ``folder`` that hold the token."""
     sought = token.encode()
     return sorted(file.name for file in folder.rglob("*") if file.is_file() and sought in file.read_bytes())
+
+
+def opener(relay: RelayProcess, folder: Path, tenant: str) -> Opening:
+    """Opens peers of a tenant by name, each in a folder of its own."""
+
+    def open_peer(name: str, **options: Any) -> AbstractAsyncContextManager[OfflinePeer]:
+        (folder / name).mkdir(exist_ok=True)
+        wanted = {"tenant": tenant, "name": name, "relay": relay.ws, "token": relay.token(tenant), **options}
+        return OfflinePeer.open(folder / name / "peer.db", **wanted)
+
+    return open_peer
