@@ -16,9 +16,9 @@ const base64 = bytes => Buffer.from(bytes).toString('base64')
 
 const open = (name, { replica, period, nowMs, others = [] }) => {
   const docs = { catalog: new Y.Doc(), metrics: new Y.Doc() }
-  const movements = Object.fromEntries([period, ...others].map(one => [one, docs[one] = new Y.Doc()]))
+  const movements = Object.fromEntries([...period ? [period] : [], ...others].map(one => [one, docs[one] = new Y.Doc()]))
   const face = openDocuments({
-    catalog: docs.catalog, movements, metrics: { [period]: docs.metrics }, replica, period, now: () => nowMs,
+    catalog: docs.catalog, movements, metrics: period ? { [period]: docs.metrics } : {}, replica, period, now: () => nowMs,
   })
   const changes = []
   face.onChange(change => changes.push(change))
@@ -61,6 +61,7 @@ const commands = {
     if (!conflict) return 'none'
     conflict.resolve(choice)
   },
+  period: name => pages.get(name).face.inventory.period,
   undo: name => pages.get(name).face.undo(),
   look: name => look(pages.get(name)),
   changes: name => pages.get(name).changes.splice(0),
