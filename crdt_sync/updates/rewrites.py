@@ -53,10 +53,15 @@ class _Run:
 
     def clock_of(self, number: int) -> Clock | None:
         """Which element wrote a number first."""
-        place = bisect_right(self._by_number, number, key=self.numbers.__getitem__) - 1
-        if place < 0:
+        if not self._by_number:
             return None
-        run = self._by_number[place]
+        # Nearly always it is the next one: beyond the last run there is nothing.
+        run = self._by_number[-1]
+        if number < self.numbers[run]:
+            place = bisect_right(self._by_number, number, key=self.numbers.__getitem__) - 1
+            if place < 0:
+                return None
+            run = self._by_number[place]
         clock = self.clocks[run] + number - self.numbers[run]
         return clock if clock < self.ends[run] else None
 
@@ -120,7 +125,7 @@ class RewriteIndex:
                         self._enter(client, struct, key, doubted)
         if verdict.fresh is not None and verdict.fresh.deletes:
             doubted.update(self._deleted(verdict.fresh.deletes))
-        return doubted - self._settled
+        return doubted - self._settled if doubted else doubted
 
     def elements(self, key: str) -> Sequence[Id]:
         """The elements of a key, in the order in which they came; of a crowded one the first ones."""

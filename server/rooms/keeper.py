@@ -167,7 +167,10 @@ class MovementKeeper:
     def note(
         self, update: DecodedUpdate, verdict: Verdict, history: History, author: str, *, is_one_edit: bool
     ) -> Notes:
-        doubted, touched = self._index.feed(update, verdict), self._touched(update, verdict)
+        doubted = self._index.feed(update, verdict)
+        # Nearly all updates end here: originals are rare, and come by their root's name for the first time.
+        is_about_originals = _ORIGINALS_NAME in update.raw or not self._originals.is_empty
+        touched: set[str] = self._touched(update, verdict) if is_about_originals else set()
         if not doubted and not touched and not self._pending:
             return NOTHING
         # Nearly always what was in doubt in a snapshot was settled right behind it, in the tail.
@@ -182,8 +185,7 @@ class MovementKeeper:
     def _touched(self, update: DecodedUpdate, verdict: Verdict) -> set[str]:
         """The movements whose originals an update writes, or deletes."""
         if _ORIGINALS_NAME not in update.raw:
-            # There is nothing else where an original could come for the first time; nearly all updates end here.
-            return set() if self._originals.is_empty else self._originals.feed(update, verdict)
+            return self._originals.feed(update, verdict)
         structs = (struct for section in update.sections for struct in section.structs)
         keys = {struct.key for struct in structs if struct.parent == ORIGINALS and struct.key is not None}
         for key in keys:
