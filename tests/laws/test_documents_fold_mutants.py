@@ -10,6 +10,7 @@ import pytest
 
 from crdt_sync.documents.metrics import coverage, folds, history, retention
 from crdt_sync.documents.metrics.coverage import Coverage, Reach
+from crdt_sync.documents.metrics.gauges import read_gauges
 from crdt_sync.documents.roots import RootsView, Value
 from tests.laws import test_documents_folds as laws
 
@@ -64,6 +65,10 @@ def say_no_first_sample(patch: PLANT) -> None:
     patch.setattr(retention, "first_sample", lambda *args: None)
 
 
+def forget_who_stated_a_gauge(patch: PLANT) -> None:
+    patch.setattr(history, "read_gauges", lambda entries, *, is_fold: read_gauges(entries))
+
+
 HALVES = [("act", 0, "mentions", 60, True), ("close", 3)]
 GROWN = [("act", 0, "mentions", 1, False), ("pull", 3, 0), ("close", 3), ("act", 0, "mentions", 2, False)]
 COUNTED_ON = [("act", 0, "count", 5, False), ("pull", 3, 0), ("close", 3), ("act", 0, "count", 5, False)]
@@ -75,6 +80,8 @@ ANSWERED_BY_THE_LOSER = [
     *(("act", 0, "count", 5, False), ("pull", 4, 0), ("close", 4), ("act", 0, "count", 5, False)),
     *(("pull", 4, 0), ("answer", 4), ("pull", 3, 0), ("close", 3)),
 ]
+# Of equal stamps that of "w1" counts, and "2026-10" sorts before either.
+STATED_AT_ONCE = [(1, "gauge", "a", -1, 3), (0, "gauge", "a", 1, 4)]
 GROWN_ACCOUNT = [(0, "account", "a", -400, 3), (0, "account", "a", -399, 9)]
 
 Plant = Callable[[PLANT], None]
@@ -88,6 +95,7 @@ CASES: list[Any] = [
     (add_up_all_folds, LATE, (TWO_CLOSINGS,)),
     (believe_half_a_fold, HALF, (COUNTED_ON, Random(1))),
     (count_the_closed_document_beside_its_fold, WHOLE, ([(0, "count", "a", -1, 3)], [0, 1, 2])),
+    (forget_who_stated_a_gauge, WHOLE, (STATED_AT_ONCE, [0, 1, 2])),
     (say_no_first_sample, WHOLE, (GROWN_ACCOUNT, [0, 1, 2])),
 ]
 

@@ -173,17 +173,19 @@ class History:
 
     def _all_totals(self, series: Series, width_s: int) -> Iterator[dict[int, Total]]:
         for period, view in self._unfolded():
-            rows = None if self._is_rolled(period, series) else {}
+            rows: Mapping[str, Rows] | None = None if self._is_rolled(period, series) else {}
             own = self._chunks(period, series)
             yield period_totals(view, series, width_s, chunks=own, rows=rows, span_ms=_span_ms(period))
-        for writer, rows in self._rows.get(series, {}).items():
-            if all(width_s % width == 0 for width in rows):
-                yield totals_of({}, rows, width_s)
+        for writer, of_writer in self._rows.get(series, {}).items():
+            if all(width_s % width == 0 for width in of_writer):
+                yield totals_of({}, of_writer, width_s)
                 continue
             period = writer.partition(".")[0]
             chunks = self._covered(period, series)
             if chunks is None:
-                raise InvalidValue(f"{series} of {period} was folded into buckets of {min(rows)} s, not of {width_s} s")
+                raise InvalidValue(
+                    f"{series} of {period} was folded into buckets of {min(of_writer)} s, not of {width_s} s"
+                )
             span_ms = _span_ms(period)
             yield period_totals(self._documents[period], series, width_s, chunks=chunks, rows={}, span_ms=span_ms)
 
