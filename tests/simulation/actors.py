@@ -11,7 +11,6 @@ from pycrdt import Array, Doc, Map, Text, TransactionEvent
 
 from crdt_sync.documents.keys import movement_id
 from crdt_sync.errors import ProtocolError
-from crdt_sync.limits import Limits
 from crdt_sync.protocol import multiplexed, state_vector, y_websocket
 from crdt_sync.protocol.messages import (
     Ack,
@@ -28,11 +27,11 @@ from crdt_sync.updates.ledger import Ledger
 from crdt_sync.updates.pieces import EMPTY_UPDATE
 from server.rooms.dialect import MULTIPLEXED, Y_WEBSOCKET, Dialect
 from tests.simulation.bounds import LIMITS, ROOM
+from tests.simulation.contents import content_of, seeded
 from tests.simulation.disk import PeerDisk
 from tests.simulation.network import Link
 from tests.simulation.witness import Witness
 
-ROOTS: Final = {"products": Map, "mv": Map, "orig": Map, "queue": Array, "notes": Text}
 SHARED_KEYS: Final = ("shirt", "shoe", "hat")
 
 
@@ -49,28 +48,6 @@ class Neighbour(NamedTuple):
 
 
 NEVER_SEEN: Final = Neighbour(-1, None, 0.0)
-
-
-def seeded(client_id: int) -> type[Replica]:
-    """Replicas whose client id comes from the world's seed, so that a run can be repeated byte by byte.
-
-    The library has no such parameter on purpose: a client id that a caller may choose is one that it may reuse.
-    """
-
-    class SeededReplica(Replica):
-        def __init__(self, limits: Limits = LIMITS) -> None:
-            super().__init__(limits)
-            self._doc = Doc(client_id=client_id)
-
-    return SeededReplica
-
-
-def content_of(doc: Doc[Any]) -> dict[str, Any]:
-    """What a reader of ``doc`` sees."""
-    return {
-        name: str(doc.get(name, type=kind)) if kind is Text else json.loads(str(doc.get(name, type=kind)))
-        for name, kind in ROOTS.items()
-    }
 
 
 class Actor:

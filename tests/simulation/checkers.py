@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from crdt_sync.errors import SyncError
 from crdt_sync.replica import replay
 from server.rooms.presence import REMEMBER_S
-from tests.simulation.actors import content_of
 from tests.simulation.bounds import LIMITS
+from tests.simulation.contents import content_of
 from tests.simulation.relay import open_history
 
 if TYPE_CHECKING:
