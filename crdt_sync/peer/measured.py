@@ -63,8 +63,7 @@ async def open_for_edit(
     is_early = period_span_ms(period)[0] <= now_ms < period_span_ms(period)[0] + _EARLY_MS
     if not shelf.has_ended(metrics_document(before)) and (is_early or before in known.unfolded):
         wanted.add(before)
-    for one in wanted - {period}:
-        await shelf.open(metrics_document(one))
+    await _open(shelf, wanted - {period})
     return Measured(_opened(shelf, {*known.periods, *known.years, *wanted} - {period}))
 
 
@@ -80,9 +79,15 @@ async def open_for_look(shelf: Shelf, catalog: LocalDocument, period: str, only:
         one for one in known.periods if (only is None or one in only) and not shelf.has_ended(metrics_document(one))
     }
     needed = {one for one in chosen if one not in known.folded or metrics_document(one) in present}
-    for one in {*needed, *years} - {period}:
-        await shelf.open(metrics_document(one))
+    await _open(shelf, {*needed, *years} - {period})
     return Measured(_opened(shelf, {*needed, *years} - {period}), only)
+
+
+async def _open(shelf: Shelf, periods: Iterable[str]) -> None:
+    """Open what is there to be opened: a period past its time has been dropped."""
+    for period in periods:
+        if not shelf.has_ended(metrics_document(period)):
+            await shelf.open(metrics_document(period))
 
 
 def _opened(shelf: Shelf, periods: Iterable[str]) -> dict[str, LocalDocument]:

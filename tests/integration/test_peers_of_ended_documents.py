@@ -97,6 +97,30 @@ async def test_P24_nothing_is_dropped_while_the_successor_can_not_be_entered(
         assert told == f"{PII}: succeeded by elsewhere/1042; asked for; entries carried over: 1"
 
 
+async def test_work_goes_on_when_the_documents_of_a_past_period_were_dropped(
+    relay: RelayProcess, opening: Opening, tenant: str
+) -> None:
+    first_of_december_ms = 1_796_083_200_000
+    async with opening("till-1", now_ms=lambda: first_of_december_ms + 3_600_000) as peer:
+        async with peer.edit(period=PERIOD) as docs:
+            docs.inventory.add_product("tea")
+            docs.inventory.add_location("shop")
+            docs.inventory.receive("tea", 5, at="shop")
+            docs.metrics.count("sales", "shop")
+        await peer.follow(f"metrics/{PERIOD}")
+        await peer.sync()
+        for document in (f"metrics/{PERIOD}", f"inventory/{PERIOD}"):
+            assert (await retire(relay, tenant, document, why="past its time"))[0] == 200
+        await peer.sync()
+        assert len(peer.status().ended) == 2
+        async with peer.edit() as docs:
+            docs.inventory.receive("tea", 2, at="shop")
+            docs.metrics.count("sales", "shop")
+        await peer.sync()
+        async with peer.read() as docs:
+            assert docs.inventory.stock("tea", "shop") == 2
+
+
 async def test_P23_a_peer_that_is_online_is_told_at_once(
     relay: RelayProcess, opening: Opening, tmp_path: Path, tenant: str
 ) -> None:
