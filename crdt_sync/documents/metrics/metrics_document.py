@@ -19,6 +19,7 @@ from crdt_sync.documents.metrics.distributions import Distinct, Distribution
 from crdt_sync.documents.metrics.gauges import GaugeFold, Series, check_number, gauge_key, read_gauges
 from crdt_sync.documents.metrics.history import History
 from crdt_sync.documents.metrics.pen import Pen
+from crdt_sync.documents.metrics.periods import MEASURED, read_measured
 from crdt_sync.documents.metrics.retention import Rejection
 from crdt_sync.documents.metrics.rolling import Rollup
 from crdt_sync.documents.metrics.series import TimeSeries, Tracker
@@ -234,7 +235,9 @@ class MetricsDocument:
         Decodes them as a whole. Slots that two processes have written are found in the edit's own document alone."""
         now_ms, documents = self._pen.now_ms(), self._history.by_period
         found = {fault for period, view in documents.items() for fault in faults_of(view, period, now_ms)}
-        return sorted({*found, *fork_faults(self._beside.forks), *self._history.decreases()})
+        catalog = self._beside.catalog
+        notes = [] if catalog is None else read_measured(catalog.entries(MEASURED)).faults
+        return sorted({*found, *notes, *fork_faults(self._beside.forks), *self._history.decreases()})
 
     def _series_of(self, metric: str) -> list[Series]:
         return [series for series in self._history.all_series() if series[0] == nfc(metric)]

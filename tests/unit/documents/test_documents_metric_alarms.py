@@ -104,6 +104,7 @@ def test_the_catalog_notes_periods_years_and_what_is_folded_and_skips_the_rest()
     assert (found.periods, found.years, found.folded) == ({"2026-11", "2026-10-31"}, {"2026"}, {"2026-10-31": 7})
     assert found.to_follow == ["2026", "2026-11"]
     assert [fault.key for fault in found.faults] == ["2026-11/other", "2026-13", "2026/folded", "x"]
+    assert Ledger("w", catalog=catalog).read().faults() == found.faults
 
 
 def test_answers_that_no_relay_of_ours_gave_are_skipped() -> None:
