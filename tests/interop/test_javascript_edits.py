@@ -1,4 +1,4 @@
-"""Edits of a page: all or nothing, taken back where nobody has written since, told to listeners, refused where closed."""
+"""Edits of a page: all or nothing, taken back where nobody has written since, told to listeners, refused if closed."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from tests.interop.node_clients import LINE_BYTES_MAX, NODE_FOLDER, need_node
 
 pytestmark = pytest.mark.interop
 PERIOD, SOCK = "2026-11", "Söckchen 🧦/rot"
+AT: Mapping[str, str] = {"at": "Köln/2"}
 
 
 @pytest.fixture(scope="module")
@@ -70,63 +71,71 @@ async def open_page(relay: RelayProcess, tenant: str, **options: Any) -> AsyncIt
         process._transport.close()  # type: ignore[attr-defined]
 
 
-async def test_a_page_asks_a_till_for_rights_sells_and_settles_a_conflict(relay: RelayProcess, tmp_path: Path) -> None:
-    tenant, at = "shop", {"at": "Köln/2"}
-    async with OfflinePeer.open(
-        tmp_path / "till.db", tenant=tenant, name="till", relay=relay.ws, token=relay.token(tenant)
-    ) as till:
+@asynccontextmanager
+async def open_till(relay: RelayProcess, tenant: str, folder: Path) -> AsyncIterator[OfflinePeer]:
+    """A till whose shop has ten pairs of socks, all in its rights."""
+    token = relay.token(tenant)
+    async with OfflinePeer.open(folder / "till.db", tenant=tenant, name="till", relay=relay.ws, token=token) as till:
         async with till.edit(period=PERIOD) as docs:
             docs.inventory.add_product(SOCK, price=1250)
             docs.inventory.add_location("Köln/2", escrow="refuse")
             docs.inventory.receive(SOCK, 10, at="Köln/2")
         await till.sync()
-        async with open_page(relay, tenant, replica="web.shop") as page:
-            assert await page.call("inventory.stock", SOCK, "Köln/2") == 10
-            refused = await page.tell(["inventory.sell", SOCK, 2, at])
-            assert refused == {"code": "insufficient-rights", "have": 0, "want": 2}
-            await page.call("inventory.request", SOCK, 3, at)
+        yield till
 
-            async def answered() -> bool:
-                await till.sync()
-                async with till.edit(period=PERIOD) as docs:
-                    docs.inventory.answer_requests()
-                await till.sync()
-                rights = await page.call("inventory.rights", SOCK, "Köln/2")
-                return bool(rights["of"].get("web.shop") == 3)
 
-            await eventually(answered, bool, what="the page has the rights that it asked for")
-            await page.call("inventory.sell", SOCK, 2, at)
+async def test_a_page_asks_a_till_for_rights_and_sells_within_them(relay: RelayProcess, tmp_path: Path) -> None:
+    async with open_till(relay, "asking", tmp_path) as till, open_page(relay, "asking", replica="web.shop") as page:
+        assert await page.call("inventory.stock", SOCK, "Köln/2") == 10
+        refused = await page.tell(["inventory.sell", SOCK, 2, AT])
+        assert refused == {"code": "insufficient-rights", "have": 0, "want": 2}
+        await page.call("inventory.request", SOCK, 3, AT)
+
+        async def answered() -> bool:
+            await till.sync()
             async with till.edit(period=PERIOD) as docs:
-                docs.inventory.set_attribute(SOCK, "price", 1100)
-            await page.call("inventory.setAttribute", SOCK, "price", 1300)
-            await page.call("metrics.count", "sales", "Köln/2", 2)
+                docs.inventory.answer_requests()
+            await till.sync()
+            rights = await page.call("inventory.rights", SOCK, "Köln/2")
+            return bool(rights["of"].get("web.shop") == 3)
 
-            async def conflicts() -> Any:
-                await till.sync()
-                return await page.call("inventory.conflicts")
+        await eventually(answered, bool, what="the page has the rights that it asked for")
+        await page.call("inventory.sell", SOCK, 2, AT)
+        await page.call("metrics.count", "sales", "Köln/2", 2)
 
-            [conflict] = await eventually(conflicts, lambda found: len(found) == 1, what="the page sees the conflict")
-            assert sorted((one["device"], one["value"]) for one in conflict["siblings"]) == [
-                ("till", 1100),
-                ("web.shop", 1300),
-            ]
+        async def seen_by_the_till() -> Any:
+            await till.sync()
             async with till.read() as docs:
-                assert [one.key for one in docs.inventory.conflicts()] == [conflict["key"]]
-            await page.call("page.resolve", conflict["key"], {"merge": "max"})
+                counted = docs.metrics.counter("sales", "Köln/2")
+                return docs.inventory.stock(SOCK, "Köln/2"), counted, docs.inventory.faults()
 
-            async def settled() -> Any:
-                await till.sync()
-                async with till.read() as docs:
-                    return (
-                        docs.inventory.attribute(SOCK, "price"),
-                        docs.inventory.stock(SOCK, "Köln/2"),
-                        docs.metrics.counter("sales", "Köln/2"),
-                        [one.device for one in docs.inventory.resolutions()],
-                        [*docs.inventory.conflicts(), *docs.inventory.faults()],
-                    )
+        await eventually(seen_by_the_till, lambda seen: seen == (8, 2, []), what="the till sees the sale")
+        heard = {*await page.call("page.heard")}
+        assert {f"inventory/{PERIOD} mv own", f"inventory/{PERIOD} mv others"} <= heard
 
-            await eventually(settled, lambda seen: seen == (1300, 8, 2, ["web.shop"], []), what="both agree")
-            heard = await page.call("page.heard")
-            assert {f"inventory/{PERIOD} mv own", f"inventory/{PERIOD} mv others", "inventory/catalog attr others"} <= {
-                *heard
-            }
+
+async def test_a_page_settles_a_conflict_with_a_till(relay: RelayProcess, tmp_path: Path) -> None:
+    async with open_till(relay, "settling", tmp_path) as till, open_page(relay, "settling", replica="web.shop") as page:
+        async with till.edit(period=PERIOD) as docs:
+            docs.inventory.set_attribute(SOCK, "price", 1100)
+        await page.call("inventory.setAttribute", SOCK, "price", 1300)
+
+        async def conflicts() -> Any:
+            await till.sync()
+            return await page.call("inventory.conflicts")
+
+        [conflict] = await eventually(conflicts, lambda found: len(found) == 1, what="the page sees the conflict")
+        shown = sorted((one["device"], one["value"]) for one in conflict["siblings"])
+        assert shown == [("till", 1100), ("web.shop", 1300)]
+        async with till.read() as docs:
+            assert [one.key for one in docs.inventory.conflicts()] == [conflict["key"]]
+        await page.call("page.resolve", conflict["key"], {"merge": "max"})
+
+        async def settled() -> Any:
+            await till.sync()
+            async with till.read() as docs:
+                price = docs.inventory.attribute(SOCK, "price")
+                by = [one.device for one in docs.inventory.resolutions()]
+                return price, by, docs.inventory.conflicts()
+
+        await eventually(settled, lambda seen: seen == (1300, ["web.shop"], []), what="both agree")
