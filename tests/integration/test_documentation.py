@@ -115,11 +115,12 @@ def test_every_meter_shown_exists(shown: Page) -> None:
 
 def codes_that_travel() -> dict[str, tuple[int, int]]:
     """Close code and HTTP status of every kind of error that ends a connection or a request."""
-    branches = (errors.ProtocolError, errors.AccessError, errors.StoreError, errors.RoomError, errors.InvalidName)
+    branches = (errors.ProtocolError, errors.AccessError, errors.StoreError, errors.RoomError)
+    leaves = (errors.InvalidName, errors.DocumentRetired)
     kinds = [
         kind
         for kind in vars(errors).values()
-        if isinstance(kind, type) and issubclass(kind, branches) and (kind not in branches or kind is branches[-1])
+        if isinstance(kind, type) and issubclass(kind, (*branches, *leaves)) and kind not in branches
     ]
     return {kind.code: problem_of_kind(kind) for kind in kinds}
 
