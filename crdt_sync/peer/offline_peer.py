@@ -19,6 +19,7 @@ from crdt_sync.documents.keys import to_base36
 from crdt_sync.documents.names import CATALOG, is_catalog, metrics_document, movements_document, period_of
 from crdt_sync.documents.schema import PERIODS
 from crdt_sync.documents.stock.movements import GIVE, WANT
+from crdt_sync.documents.stock.warm_stock import WarmStock
 from crdt_sync.errors import NotSynced, SyncError
 from crdt_sync.limits import DEFAULT_LIMITS, Limits
 from crdt_sync.peer.backoff import backoff_s
@@ -28,7 +29,14 @@ from crdt_sync.peer.hindsight import Hindsight
 from crdt_sync.peer.link import Link
 from crdt_sync.peer.local_document import LocalDocument
 from crdt_sync.peer.measured import NOTHING_MEASURED, Measured, measured, open_for_edit, open_for_look
-from crdt_sync.peer.periods import may_be_late, note_nothing_late, open_periods, period_to_write, unfolded
+from crdt_sync.peer.periods import (
+    may_be_late,
+    note_nothing_late,
+    open_periods,
+    period_to_write,
+    unfolded,
+    unreadable_periods,
+)
 from crdt_sync.peer.personal import PersonalData
 from crdt_sync.peer.relay_address import RelayAddress, connected
 from crdt_sync.peer.shelf import Shelf
@@ -105,7 +113,8 @@ class OfflinePeer(Hindsight, PersonalData):
             await shelf.take_stock()
             stamp = (await shelf.log(CATALOG).load()).marks.get(CLOCK, 0)
             functions = {**MERGES, **(merges or {})}
-            writer = Writer(name, f"{name}.{to_base36(now_ms())}", HybridClock(stamp), now_ms, merges=functions)
+            stock = WarmStock(unreadable_periods(shelf))
+            writer = Writer(name, f"{name}.{to_base36(now_ms())}", HybridClock(stamp), now_ms, stock, merges=functions)
             try:
                 yield OfflinePeer(shelf, address, writer, follow=follow, limits=limits)
             finally:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Final
 
 from crdt_sync.documents.catalog.registers import read_periods
-from crdt_sync.documents.names import CATALOG, movements_document
+from crdt_sync.documents.names import CATALOG, MovementsName, movements_document, parse_document
 from crdt_sync.documents.schema import META, PERIODS
 from crdt_sync.documents.stock.caps import current_period
 from crdt_sync.documents.stock.coverage import CLOSED
 from crdt_sync.documents.stock.folds import read_notes
+from crdt_sync.errors import InvalidName, WrongKind
 from crdt_sync.limits import Limits
 from crdt_sync.peer.local_document import LocalDocument
 from crdt_sync.peer.shelf import Shelf
@@ -68,6 +70,17 @@ async def unfolded(shelf: Shelf) -> list[str]:
     folded, _ = read_notes(catalog.replica)
     noted, _ = read_periods(catalog.replica.entries(PERIODS))
     return [one for one in noted if one not in folded and not shelf.has_ended(movements_document(one))]
+
+
+def unreadable_periods(shelf: Shelf) -> list[str]:
+    """The periods whose documents are in this peer's file and damaged."""
+    periods = []
+    for name in shelf.damaged:
+        # A peer may keep other documents in step, too.
+        with suppress(WrongKind, InvalidName):
+            if isinstance(parsed := parse_document(name), MovementsName):
+                periods.append(parsed.period)
+    return periods
 
 
 def _is_full(document: LocalDocument, limits: Limits) -> bool:

@@ -11,7 +11,7 @@ import pytest
 from crdt_sync.documents.names import movements_document
 from crdt_sync.documents.stock.books import FoldStep
 from crdt_sync.documents.stock.escrow import Rights
-from crdt_sync.errors import FoldRefused, InsufficientRights, NothingToUndo, PeriodClosed
+from crdt_sync.errors import FoldRefused, InsufficientRights, NothingToUndo, PeriodClosed, PeriodsMissing
 from crdt_sync.limits import Limits
 from crdt_sync.peer import OfflinePeer
 from crdt_sync.replica import Write, replay
@@ -175,3 +175,26 @@ async def test_a_fold_is_refused_out_of_order_unclosed_or_from_half_a_document(t
         async with two.edit() as docs:
             with pytest.raises(FoldRefused, match="have not arrived here"):
                 docs.inventory.books.fold(OCTOBER)
+
+
+async def test_rights_are_not_decided_when_what_may_be_late_in_a_folded_period_is_damaged(tmp_path: Path) -> None:
+    october = movements_document(OCTOBER)
+    async with open_till(tmp_path, "till-1") as one, open_till(tmp_path, "till-2") as two:
+        await stock_up(one)
+        await hand_over(one, two, "inventory/catalog", october)
+        async with two.edit(period=OCTOBER) as docs:
+            docs.inventory.sell("shirt", 3, at="A", ref="written while offline")
+        await close_and_fold(one, OCTOBER)
+        await hand_over(one, two, "inventory/catalog")
+    file = tmp_path / "till-2.db"
+    content = bytearray(file.read_bytes())
+    place = content.index(b"written while offline")
+    content[place] ^= 1
+    file.write_bytes(content)
+    async with open_till(tmp_path, "till-2") as two:
+        with pytest.raises(PeriodsMissing) as missing:
+            async with two.edit() as docs:
+                docs.inventory.sell("shirt", 4, at="A")
+        assert missing.value.periods == [OCTOBER]
+        async with two.edit() as docs:
+            docs.inventory.receive("shirt", 1, at="A")

@@ -174,7 +174,7 @@ class MovementLog(ABC):
         ``since`` on, are here.
 
         Without one of them the balance of rights could leave out what this replica itself has sold."""
-        here = {*self._documents, *self._folds().notes}
+        here = {*self._documents, *(self._folds().notes.keys() - self._warm.unreadable)}
         missing = [period for period in self._known_periods() if period >= since and period not in here]
         if missing:
             raise PeriodsMissing(missing)

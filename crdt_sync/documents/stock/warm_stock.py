@@ -19,7 +19,9 @@ class WarmStock:
     document, and then all is read again. So it is when the relay has noted that a movement was changed, and when a
     fold came. Not for two threads at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, unreadable: Collection[str] = ()) -> None:
+        self.unreadable = frozenset(unreadable)
+        """Periods that were written here and can't be read any more: what is late of one's own in them is not known."""
         self._index = StockIndex()
         self._versions: dict[str, Hashable] = {}
         self._seen: tuple[Hashable, list[tuple[str, Hashable]]] = None, []
