@@ -6,6 +6,7 @@ import { InvalidValue, UnknownSibling } from './errors.mjs'
 import { Forks } from './forks.mjs'
 import { parseInconsistency } from './inconsistencies.mjs'
 import { MERGES } from './merges.mjs'
+import { readRules } from './rules.mjs'
 import {
   LIFE, byText, canonical, checkValue, isMovementId, isObject, isText, isValue, parseKey, productKey, same, stampIn,
 } from './values.mjs'
@@ -106,9 +107,10 @@ export class Conflicts {
   // Sets an attribute. Equal values that were written at once closed by themselves, and stay closed: who writes over
   // them has seen them all, but its element follows just one, so it says so.
   replace(key, value) {
-    const { covered } = this.#decided(), heads = this.forks.heads(key)
-    const open = heads.length < 2 ? [] : heads.filter(({ tip }) => !covered.get(key)?.includes(tip))
-    const held = open.map(head => head.isKnown ? read(head.value) : head)
+    const heads = this.forks.heads(key), { covered } = heads.length < 2 ? {} : this.#decided()
+    const open = covered ? heads.filter(({ tip }) => !covered.get(key)?.includes(tip)) : []
+    const siblings = open.length < 2 ? null : new Siblings(this.catalog)
+    const held = siblings ? open.map(head => siblings.ofHead(key, head)) : []
     this.catalog.put('attr', key, value)
     if (held.length < 2 || !held.every(({ isKnown }) => isKnown)) return
     const isOne = new Set(held.map(one => canonical(one.value))).size === 1
@@ -117,9 +119,10 @@ export class Conflicts {
 
   // Of these inconsistencies the ones that nobody has acknowledged as they are now.
   unseen(found) {
-    return found.filter(one => !this.#isSeen(one)).map(one => ({
-      ...one, resolve: choice => this.desk.edit(() => this.#acknowledge(one, choice)),
-    }))
+    return found.filter(one => !this.#isSeen(one)).map(one => {
+      const resolve = choice => this.desk.edit(() => this.#acknowledge(one, choice))
+      return { ...one, resolve, acknowledge: () => resolve('server') }
+    })
   }
 
   list() {
@@ -162,7 +165,7 @@ export class Conflicts {
   }
 
   faults() {
-    const siblings = new Siblings(this.catalog), faults = []
+    const siblings = new Siblings(this.catalog), { faults } = readRules(this.catalog)
     for (const [entry, value] of this.catalog.entries('resolve')) {
       const [key] = split(entry), isAttribute = parseKey(key) !== null
       let reason = isAttribute || parseInconsistency(key) ? flawOf(value) : 'belongs to no attribute'
@@ -182,6 +185,22 @@ export class Conflicts {
     if (!keys.length) return
     const siblings = new Siblings(this.catalog)
     for (const key of keys) this.#keep(key, this.forks.heads(key).map(head => siblings.ofHead(key, head)))
+  }
+
+  // Resolves what the catalog has a rule for, and returns it; what its function refuses is for a person.
+  settle() {
+    const { merges } = readRules(this.catalog)
+    return this.list().filter(conflict => {
+      const merge = merges.get(conflict.field)
+      if (merge === undefined || !conflict.siblings.every(({ isKnown }) => isKnown)) return false
+      try {
+        this.#close(conflict, this.#merged(conflict, merge), 'auto')
+      } catch (error) {
+        if (error instanceof InvalidValue) return false
+        throw error
+      }
+      return true
+    })
   }
 
   resolve(conflict, choice) {

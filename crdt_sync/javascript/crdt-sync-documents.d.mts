@@ -89,6 +89,8 @@ export interface Conflict {
   sentence?: string
   evidence?: string[]
   resolve(choice: Choice): void
+  /** Of a data inconsistency: somebody has seen it and leaves it as it is. */
+  acknowledge?(): void
 }
 export interface Resolution {
   key: string
@@ -163,6 +165,8 @@ export interface Inventory {
 
   conflicts(about?: { product?: string, location?: string }): Conflict[]
   inconsistencies(): Omit<Conflict, 'resolve'>[]
+  /** Resolves what the catalog has a rule for, and returns it. */
+  settleConflicts(): Conflict[]
   resolutions(): Resolution[]
 }
 

@@ -1,7 +1,7 @@
 // Invariants that a merge has broken, each derived from the documents, so everybody finds the same. That somebody has
 // seen one is an entry of `resolve` whose tips are the evidence, and holds for just this evidence.
 import { readMovement } from './movements.mjs'
-import { LIFE, byText, comp, locationKey, productKey, uncomp } from './values.mjs'
+import { LIFE, byText, comp, isObject, locationKey, productKey, stampIn, uncomp } from './values.mjs'
 
 const SENTENCES = Object.freeze({
   oversold: ({ sku, location, units, about }) =>
@@ -61,3 +61,10 @@ export const findInconsistencies = inventory => {
   }
   return found.sort((a, b) => byText(a.key, b.key))
 }
+
+// Entries of the record that the relay keeps which can't be read.
+export const incidentFaults = catalog => [...catalog.entries('incident')].filter(([key, entry]) => {
+  const [noted, detail, gone = null] = Array.isArray(entry) ? entry : []
+  const isStamped = stampIn(noted) !== null && (gone === null || stampIn(gone) !== null)
+  return !parseInconsistency(key) || !isStamped || !isObject(detail)
+}).map(([key]) => ({ root: 'incident', key, reason: 'is no incident' }))

@@ -2,7 +2,7 @@
 import { ACTIVE, deletion, isDeletion, readCatalog, readPeriods, readPolicy } from './catalog.mjs'
 import { Conflicts } from './conflicts.mjs'
 import { AlreadyExists, InvalidValue, UnknownLocation, UnknownProduct, VersionMismatch } from './errors.mjs'
-import { findInconsistencies } from './inconsistencies.mjs'
+import { findInconsistencies, incidentFaults } from './inconsistencies.mjs'
 import { Stock } from './stock.mjs'
 import { LIFE, byText, checkField, checkName, checkValue, isValue, locationKey, nfc, productKey, same }
   from './values.mjs'
@@ -107,6 +107,14 @@ export class Inventory extends Stock {
     return findInconsistencies(this)
   }
 
+  // Resolves what there is a rule for, in the catalog, and returns it.
+  settleConflicts() {
+    return this.desk.edit(() => {
+      this.catalog.checkWritable()
+      return this.#conflicts.settle()
+    })
+  }
+
   resolutions() { return this.#conflicts.resolutions() }
 
   // What lost against a write of this page goes into the vault at once.
@@ -123,7 +131,8 @@ export class Inventory extends Stock {
     const catalog = this.#read()
     return [
       ...catalog.faults, ...this.catalog.metaFaults(), ...readPeriods(this.catalog.keys('periods')).faults,
-      ...this.#conflicts.faults(), ...this.drafts.flatMap(draft => draft.metaFaults()), ...this.stockFaults(),
+      ...this.#conflicts.faults(), ...incidentFaults(this.catalog),
+      ...this.drafts.flatMap(draft => draft.metaFaults()), ...this.stockFaults(),
       ...policyFaults(catalog.products, productKey), ...policyFaults(catalog.locations, locationKey),
     ].sort((a, b) => byText(a.root, b.root) || byText(a.key, b.key) || byText(a.reason, b.reason))
   }

@@ -323,6 +323,34 @@ def read_strangers(node: Node, logs: list[dict[str, Any]]) -> None:
     assert look == look_of(replica.inventory)
 
 
+def test_rules_settle_alike_and_what_can_not_be_read_is_listed_alike(node: Node) -> None:
+    page, till = PageActor(node, "web.1"), PythonActor("till-1")
+    entries: list[tuple[str, str, Any]] = [
+        ("rules", "merge/price", "max"), ("rules", "merge/tags", "union"), ("rules", "merge/name", "average"),
+        ("rules", "merge/$life", "max"), ("rules", "rights/keep", 101), ("rules", "rights/lapse", None),
+        ("rules", "metrics/width", 60.5), ("rules", "quality/x", []), ("rules", "unknown", 1),
+        ("incident", "oversold/shirt/A/a.1", [1, {"units": -1, "movements": []}]), ("incident", "late/shirt", [1, {}]),
+        ("incident", "orphan/shirt/A/", [1]), ("incident", "counts/shirt/A/a.1", [1, {}, "x"]),
+        ("conflict", "shirt/price|!-1.2", [None]), ("resolve", "shirt/price|1.2", {"tips": ["3.4"], "how": "x", "v": 1,
+         "by": "y", "t": 1}), ("resolve", "nothing", 1), ("periods", "2026-13", 1), ("meta", "epoch", "x"),
+    ]  # fmt: skip
+    page.act(Command("add_product", ["shirt"]))
+    for root, key, value in entries:
+        node.result("web.1", "put", "catalog", root, key, value)
+    page._share()
+    exchange(page, till, ())
+    for actor, price, tags in ((page, 1, ["a"]), (till, 2, ["b"])):
+        actor.act(Command("set_attribute", ["shirt", "price", price]))
+        actor.act(Command("set_attribute", ["shirt", "tags", tags]))
+    meet([page, till])
+    assert page.look() == till.look()
+    page.act(Command("settle_conflicts"))
+    meet([page, till])
+    assert page.look() == till.look()
+    assert till.branch.look.attributes("shirt") == {"price": 2, "tags": ["a", "b"]}
+    page.close()
+
+
 def test_what_a_page_writes_is_signed(node: Node) -> None:
     page, till = PageActor(node, "web.1"), PythonActor("till-1")
     page.act(Command("add_product", ["shirt"]))
