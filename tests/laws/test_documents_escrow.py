@@ -101,7 +101,7 @@ class EscrowMachine(RuleBasedStateMachine):
             }
 
 
-def test_i3_i4_rights_never_fall_below_zero_and_stock_is_what_the_ledger_says() -> None:
+def test_I3_I4_rights_never_fall_below_zero_and_stock_is_what_the_ledger_says() -> None:
     run_state_machine_as_test(EscrowMachine, settings=SEEK)
 
 
@@ -136,7 +136,7 @@ MUTANTS: dict[str, list[tuple[Any, str, object]]] = {
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
-def test_the_law_kills_the_mutant(mutant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_I4_kills_the_mutant(mutant: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for owner, name, planted in MUTANTS[mutant]:
         monkeypatch.setattr(owner, name, planted)
     # Client ids are drawn anew for every run, so a failing one may not fail again.
@@ -168,7 +168,7 @@ def test_an_end_by_anybody_else_frees_nothing() -> None:
     assert [fault.key for fault in index.faults] == ["zz.0"]
 
 
-def test_the_law_of_the_holder_kills_the_mutant(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_I8_kills_the_mutant_of_the_holder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reservations, "is_end_of", anybody_may_end)
     shops = Shops.open(2)
     shops.act(0, "receive", "A", 5, 1)

@@ -101,7 +101,7 @@ CASES: list[Any] = [
 
 
 @pytest.mark.parametrize(("plant", "name", "history"), CASES)
-def test_a_law_of_folds_notices(plant: Plant, name: str, history: tuple[Any, ...], monkeypatch: PLANT) -> None:
+def test_I11_kills_the_mutant_of_folds(plant: Plant, name: str, history: tuple[Any, ...], monkeypatch: PLANT) -> None:
     [law] = [getattr(laws, found) for found in dir(laws) if found.startswith(name)]
     law.hypothesis.inner_test(*history)
     plant(monkeypatch)

@@ -112,7 +112,7 @@ CASES: list[Any] = [
 
 
 @pytest.mark.parametrize(("plant", "laws", "name", "history"), CASES)
-def test_a_law_of_metrics_notices(
+def test_I11_kills_the_mutant(
     plant: Plant, laws: object, name: str, history: tuple[Any, ...], monkeypatch: PLANT
 ) -> None:
     [law] = [getattr(laws, found) for found in dir(laws) if found.startswith(name)]

@@ -1,10 +1,16 @@
 """Gauges and counters do not depend on the order in which updates come."""
 
 from collections import Counter
+from collections.abc import Mapping
+from itertools import permutations
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crdt_sync.documents.metrics import history, metrics_document
+from crdt_sync.documents.metrics.gauges import GaugeFold
 from tests.unit.documents.replicas import NOW_MS, DocRoots, Replica
 
 NUMBERS = st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(allow_nan=False, allow_infinity=False)
@@ -87,3 +93,22 @@ def test_I12_a_writers_stamps_rise_and_every_reader_picks_the_same_slot(acts: li
             reader.pull(writers[number])
         with reader.edit() as docs:
             assert docs.metrics.gauge("m", "e") == (max(slots.values())[2] if slots else None)
+
+
+def test_I12_kills_a_reader_that_lets_chance_break_ties(monkeypatch: pytest.MonkeyPatch) -> None:
+    def latest_as_it_comes(entries: Mapping[str, Any], **_: bool) -> GaugeFold:
+        fold = GaugeFold()
+        for key, (stamp, number) in entries.items():
+            metric, entity, _writer = key.split("/")
+            series = metric, entity
+            if stamp >= fold.latest.get(series, (0, "", 0))[0]:
+                fold.latest[series] = stamp, key, number
+        return fold
+
+    for module in (history, metrics_document):
+        if hasattr(module, "read_gauges"):
+            monkeypatch.setattr(module, "read_gauges", latest_as_it_comes)
+    law = test_I12_a_writers_stamps_rise_and_every_reader_picks_the_same_slot.hypothesis.inner_test  # type: ignore[attr-defined]
+    at_once = [(number, number, 0, False) for number in (2, 0, 1)]
+    with pytest.raises(AssertionError):
+        _ = [law(at_once, list(order)) for order in permutations(range(3))]

@@ -71,7 +71,7 @@ MUTANTS: dict[str, list[tuple[Any, str, object]]] = {
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
-def test_i10_kills_the_mutant(mutant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_I10_kills_the_mutant(mutant: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for owner, name, planted in MUTANTS[mutant]:
         monkeypatch.setattr(owner, name, planted)
     # Client ids are drawn anew for every run, so the history that tells is not always the same one.
@@ -106,7 +106,7 @@ def closed_month() -> tuple[Tills, str]:
     return shops, period
 
 
-def test_i10_two_that_fold_at_once_write_the_same_and_a_second_fold_writes_nothing() -> None:
+def test_I10_two_that_fold_at_once_write_the_same_and_a_second_fold_writes_nothing() -> None:
     shops, period = closed_month()
     for step in (FoldStep.WRITTEN, FoldStep.FOLDED):
         assert [shops.fold(till) for till in range(2)] == [step, step]
@@ -130,7 +130,7 @@ def test_i10_two_that_fold_at_once_write_the_same_and_a_second_fold_writes_nothi
         shops.check(till)
 
 
-def test_i10_a_fold_that_has_arrived_by_half_changes_nothing() -> None:
+def test_I10_a_fold_that_has_arrived_by_half_changes_nothing() -> None:
     """Entry by entry, as a relay that is cut off may hand them on."""
     shops, period = closed_month()
     folder, reader = shops.tills

@@ -177,7 +177,7 @@ class PeriodsMachine(RuleBasedStateMachine):
             assert till.read().stock_table() == self.shops.tills[0].read().stock_table()
 
 
-def test_i10_folds_and_open_periods_come_to_what_a_full_replay_comes_to() -> None:
+def test_I10_folds_and_open_periods_come_to_what_a_full_replay_comes_to() -> None:
     run_state_machine_as_test(PeriodsMachine, settings=SEEK)
 
 
@@ -222,5 +222,5 @@ def play(seed: int, check_every: int = 3) -> PeriodsMachine:
 
 
 @pytest.mark.parametrize("seed", range(WORLDS))
-def test_i10_holds_through_long_histories_with_late_movements(seed: int) -> None:
+def test_I10_holds_through_long_histories_with_late_movements(seed: int) -> None:
     assert play(seed).shops.folds

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from itertools import accumulate
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crdt_sync.documents.stock import stocktakes
 from crdt_sync.documents.stock.movements import EFFECT, Row
 from crdt_sync.documents.stock.reservations import HoldState, strongest
 from crdt_sync.documents.stock.stock_index import StockIndex
@@ -27,7 +30,7 @@ def end_rows(ends: list[tuple[str, str, int]]) -> dict[str, Row]:
 
 
 @given(ENDS, st.data())
-def test_i8_a_hold_ends_once_in_whatever_order_its_ends_arrive(
+def test_I8_a_hold_ends_once_in_whatever_order_its_ends_arrive(
     ends: list[tuple[str, str, int]], data: st.DataObject
 ) -> None:
     entries: dict[str, Any] = {
@@ -54,7 +57,7 @@ def test_i8_a_hold_ends_once_in_whatever_order_its_ends_arrive(
 
 
 @given(ENDS, ENDS, ENDS)
-def test_i8_the_join_of_ends_is_associative_commutative_and_idempotent(
+def test_I8_the_join_of_ends_is_associative_commutative_and_idempotent(
     one: list[tuple[str, str, int]], two: list[tuple[str, str, int]], three: list[tuple[str, str, int]]
 ) -> None:
     rows = list(end_rows(one + two + three).items())
@@ -77,7 +80,7 @@ COUNTS = st.dictionaries(
 
 
 @given(COUNTS)
-def test_i9_the_stock_takes_that_count_are_exactly_one_path_from_the_latest(counts: dict[str, Row]) -> None:
+def test_I9_the_stock_takes_that_count_are_exactly_one_path_from_the_latest(counts: dict[str, Row]) -> None:
     path = effective(counts)
     assert bool(path) == bool(counts)
     order = [(counts[mid][5], mid) for mid in path]
@@ -89,7 +92,7 @@ def test_i9_the_stock_takes_that_count_are_exactly_one_path_from_the_latest(coun
 
 
 @given(st.integers(1, 4), st.integers(0, 12), st.integers(0, 5))
-def test_i9_equal_concurrent_counts_count_once_and_sales_beside_them_stay(people: int, counted: int, sold: int) -> None:
+def test_I9_equal_concurrent_counts_count_once_and_sales_beside_them_stay(people: int, counted: int, sold: int) -> None:
     first = shop("till-0")
     with first.edit() as docs:
         docs.inventory.receive("shirt", 10, at="A")
@@ -112,6 +115,24 @@ def test_i9_equal_concurrent_counts_count_once_and_sales_beside_them_stay(people
         with till.edit() as docs:
             docs.inventory.count("shirt", 3, at="A")
         assert till.inventory.on_hand("shirt", "A") == 3
+
+
+def count_all(counts: Mapping[str, Row]) -> list[str]:
+    """Whoever finds a loss books it, also where somebody else has found it."""
+    return sorted(counts)
+
+
+def count_the_latest_alone(counts: Mapping[str, Row]) -> list[str]:
+    """Takes a difference to the books for the books themselves."""
+    return effective(counts)[:1]
+
+
+@pytest.mark.parametrize("mutant", [count_all, count_the_latest_alone])
+def test_I9_kills_the_mutant(mutant: Callable[[Mapping[str, Row]], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stocktakes, "effective", mutant)
+    law = test_I9_equal_concurrent_counts_count_once_and_sales_beside_them_stay.hypothesis.inner_test  # type: ignore[attr-defined]
+    with pytest.raises(AssertionError):
+        law(2, 8, 1)
 
 
 PLAIN = st.lists(

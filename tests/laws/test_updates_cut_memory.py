@@ -41,6 +41,16 @@ def test_I16_thousands_of_adjacent_array_elements_are_taken_in_little_memory(cli
     assert told["growth"] < GROWTH_BYTES_MAX
 
 
+def test_I16_kills_a_replica_that_does_not_cut() -> None:
+    uncut = APPLY.replace("replica.merge(raw)", "replica._doc.apply_update(raw)")
+    assert uncut != APPLY
+    raw = run_of_elements(ELEMENTS, 1)
+    outcome = subprocess.run(
+        [sys.executable, "-c", uncut], input=raw.hex(), capture_output=True, text=True, timeout=120, check=False
+    )
+    assert outcome.returncode != 0 or json.loads(outcome.stdout)["growth"] > GROWTH_BYTES_MAX
+
+
 def run_of_elements(elements: int, clients: int) -> bytes:
     """Each client appends its elements one by one: as many structs, each behind the one before it."""
     sections = []
