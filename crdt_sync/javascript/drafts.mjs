@@ -125,13 +125,17 @@ export class Desk {
   #end(writes) {
     for (const draft of this.#drafts.values()) draft.discard()
     this.#isOpen = false
-    try {
-      for (const draft of new Set(writes?.map(([draft]) => draft))) {
+    const errors = []
+    for (const draft of new Set(writes?.map(([draft]) => draft))) {
+      // Some listener of the document's may throw; what was decided goes into the other documents all the same.
+      try {
         this.#commit(draft, writes.filter(([of]) => of === draft))
+      } catch (error) {
+        errors.push(error)
       }
-    } finally {
-      for (const listener of this.#onEnd) listener(writes)
     }
+    for (const listener of this.#onEnd) listener(writes)
+    if (errors.length) throw errors[0]
   }
 
   #commit(draft, writes) {

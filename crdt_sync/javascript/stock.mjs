@@ -22,7 +22,7 @@ export class Stock {
     this.#warm = new WarmStock(desk, this.catalog)
     this.choosePeriod = typeof period === 'function' ? period : () => period ?? this.#currentPeriod()
     for (const [name, doc] of Object.entries(movements)) this.open(name, doc)
-    desk.onEnd(writes => writes ?? this.#warm.forget())
+    desk.onEnd(writes => this.#warm.endEdit(writes === null))
   }
 
   // Takes in the movement document of a period, once it is loaded.
@@ -226,6 +226,7 @@ export class Stock {
 
   idleCounts() {
     const idle = new Set(this.index.idleCounts)
+    if (!idle.size) return []
     return this.#counting().filter(({ mid }) => idle.has(mid))
   }
 

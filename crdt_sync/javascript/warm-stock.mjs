@@ -10,6 +10,7 @@ export class WarmStock {
   #folds = null
   #homes = new Map() // by id, the period of the document that an entry was read from
   #documents = new Map()
+  #isAhead = false // the index holds movements that no document does yet
   #forget = () => { this.#index = this.#folds = null }
 
   constructor(desk, catalog) {
@@ -62,12 +63,16 @@ export class WarmStock {
   put(period, mid, row) {
     const { draft } = this.#documents.get(period)
     draft.put('mv', mid, row)
+    this.#isAhead = true
     if (this.#index && !this.#homes.has(mid) && !this.folds.notes.has(period)) this.#add(this.#index, period, mid, row)
     else this.#index = null
   }
 
-  // An edit was given up, and what it had written with it.
-  forget() { this.#index = null }
+  // An edit has ended. What it had staged is in the documents now, or, when it was given up, nowhere.
+  endEdit(isGivenUp) {
+    if (isGivenUp && this.#isAhead) this.#index = null
+    this.#isAhead = false
+  }
 
   // The entries of one period as they were first written, also those that a stranger has deleted since.
   entries(period) {
