@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crdt_sync.documents.catalog import arbitration, conflicts
+from crdt_sync.documents.catalog.audit_trail import Strategy
 from crdt_sync.documents.catalog.conflicts import Conflict
 from crdt_sync.documents.catalog.merges import MERGES, canonical
 from crdt_sync.documents.catalog.siblings import VAULT, ForksView, Sibling
@@ -249,9 +250,7 @@ def test_a_text_merge_keeps_all_changes_or_refuses() -> None:
 def resolves_without_tips(patch: pytest.MonkeyPatch) -> None:
     whole = arbitration.Arbitration._close
 
-    def close(
-        self: arbitration.Arbitration, conflict: conflicts.Conflict, value: Value, how: conflicts.Strategy
-    ) -> None:
+    def close(self: arbitration.Arbitration, conflict: conflicts.Conflict, value: Value, how: Strategy) -> None:
         whole(self, conflict, value, how)
         for entry, resolution in self._catalog.entries("resolve").items():
             if isinstance(resolution, dict):

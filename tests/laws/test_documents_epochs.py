@@ -21,7 +21,7 @@ from crdt_sync.peer.leftovers import leftovers_of
 from crdt_sync.peer.local_document import ACKED
 from crdt_sync.replica import Replica, Write, replay
 from crdt_sync.stores.update_log import Loaded, Record
-from server.commands.epoch import begun_anew
+from server.commands.renewal import begun_anew
 
 NOW_MS = 1_793_491_200_000
 KEYS = ["tea/$life", "tea/price", "tea/note", "milk/price", "@shop/escrow"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -131,7 +132,7 @@ class World:
     """Writers and two stewards, of whom each sees what it happens to have."""
 
     peers: list[Ledger] = field(default_factory=lambda: [Ledger(f"w{number}") for number in range(5)])
-    closings: dict[str, tuple[dict[str, Any], dict[str, Any]]] = field(default_factory=dict)
+    closings: dict[str, tuple[dict[Any, int], dict[str, Any]]] = field(default_factory=dict)
     """By name what was there when a steward closed the period, and what it read then."""
 
     def __post_init__(self) -> None:
@@ -190,14 +191,21 @@ class World:
                 one.pull(other)
 
 
-def contents(document: DocRoots) -> dict[str, Any]:
+def contents(document: DocRoots) -> dict[Any, int]:
     """By slot how much there is, sample by sample, read off the bytes and not by the code under test."""
-    found: dict[str, Any] = {f"c/{key}": int(value) for key, value in document.entries("c").items()}
-    found |= {f"g/{key}": int(value[0]) for key, value in document.entries("g").items()}
-    found |= {f"h/{key}": Histogram.decode(bytes(document.get("h", key))).count for key in document.keys("h")}
-    found |= {f"d/{key}": sum(Registers.decode(bytes(document.get("d", key))).ranks) for key in document.keys("d")}
+    counts: Mapping[str, Any] = document.entries("c")
+    gauges: Mapping[str, Any] = document.entries("g")
+
+    def held(root: str, key: str) -> bytes:
+        value: Any = document.get(root, key)
+        return bytes(value)
+
+    found: dict[Any, int] = {f"c/{key}": int(value) for key, value in counts.items()}
+    found |= {f"g/{key}": int(value[0]) for key, value in gauges.items()}
+    found |= {f"h/{key}": Histogram.decode(held("h", key)).count for key in document.keys("h")}
+    found |= {f"d/{key}": sum(map(int, Registers.decode(held("d", key)).ranks)) for key in document.keys("d")}
     for key in document.keys("s"):
-        for sample in decode_chunk(bytes(document.get("s", key))).samples():
+        for sample in decode_chunk(held("s", key)).samples():
             found[f"s/{key}", sample] = True
     return found
 
@@ -279,7 +287,7 @@ def test_a_fold_that_has_not_arrived_as_a_whole_does_not_count(steps: list[Any],
     random.shuffle(entries)
     for root, key in entries:
         assert figures(reader.read()) == wanted
-        value = year.get(root, key)
+        value: Any = year.get(root, key)
         reader.documents[YEAR].put(root, key, bytes(value) if isinstance(value, bytearray) else value)
     assert figures(reader.read()) == wanted
     assert reader.read().folded == [CLOSED]
@@ -307,6 +315,5 @@ def test_two_stewards_that_fold_the_same_document_write_the_same(steps: list[Any
         {key: one.get(root, key) for key in one.keys(root)} == {key: two.get(root, key) for key in two.keys(root)}
         for root in "hd"
     )
-    assert [value[0] for value in one.entries("folds").values()] == [
-        value[0] for value in two.entries("folds").values()
-    ]
+    closings: list[Mapping[str, Any]] = [year.entries("folds") for year in years]
+    assert [value[0] for value in closings[0].values()] == [value[0] for value in closings[1].values()]

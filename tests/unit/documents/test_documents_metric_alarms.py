@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from crdt_sync.documents.clock import HybridClock
 from crdt_sync.documents.metrics.chunks import Stored, encode_chunk
 from crdt_sync.documents.metrics.metrics_document import Beside, MetricsDocument
@@ -78,11 +80,12 @@ def test_a_count_that_was_taken_back_after_its_period_was_closed_is_listed() -> 
 
 def test_notes_that_can_not_be_read_are_listed_and_count_for_nothing() -> None:
     ledger = Ledger("w")
-    for period, value in {
+    notes: dict[str, Any] = {
         "2026-10": [1, 2, 3],
         "x": ["aaaaa", 1, 0, 0, 60],
         "2026-09": ["aaaaa", 1, -1, 0, 60],
-    }.items():
+    }
+    for period, value in notes.items():
         ledger.documents[YEAR].put("folds", period, value)
     assert {(fault.root, fault.key) for fault in ledger.read().faults()} == {
         ("folds", period) for period in ("2026-10", "x", "2026-09")
@@ -109,7 +112,13 @@ def test_the_catalog_notes_periods_years_and_what_is_folded_and_skips_the_rest()
 
 def test_answers_that_no_relay_of_ours_gave_are_skipped() -> None:
     roots = DocRoots()
-    answers = {"s/a": 1, "s/a/b/w/1": "too_late", "x": [], "c/a/b/w/0": ["too_late", "x"], "": ["too_late", 1]}
+    answers: dict[str, Any] = {
+        "s/a": 1,
+        "s/a/b/w/1": "too_late",
+        "x": [],
+        "c/a/b/w/0": ["too_late", "x"],
+        "": ["too_late", 1],
+    }
     for key, value in {**answers, "s/a/b/%/1": ["too_late", 1, "aaaaa"], "g/a/b/w": ["too_late", 3, "aaaaa"]}.items():
         roots.put("rej", key, value)
     [found] = rejections(roots)
