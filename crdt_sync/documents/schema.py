@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from crdt_sync.documents.roots import RootsView, Value
+from crdt_sync.documents.roots import RootsView
 from crdt_sync.errors import PeriodClosed, QuantityOutOfRange, SchemaTooNew
 
 SCHEMA = 1
@@ -58,15 +58,6 @@ def whole(value: object) -> int | None:
     if type(value) is float and value.is_integer() and abs(value) <= INT_MAX:
         return int(value)
     return value if type(value) is int and abs(value) <= INT_MAX else None
-
-
-def stamp_of(root: str, value: Value) -> int | None:
-    """The clock stamp that an entry carries, if it does. Feed those of merged changes to the clock."""
-    if not isinstance(value, list):
-        return None
-    if root == MOVEMENTS and len(value) > 5:
-        return stamp(value[5])
-    return stamp(value[0]) if root == GAUGES and value else None
 
 
 def stamp(value: object) -> int | None:

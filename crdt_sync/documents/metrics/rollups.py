@@ -274,10 +274,6 @@ def _read_row(value: Value) -> Row | None:
     return Row(upto, Total(count, total, low, high, last_ms, last, decimals), known)
 
 
-def _spell(number: int) -> Value:
-    return number if abs(number) <= INT_MAX else str(number)
-
-
 def _number(value: Value) -> int | None:
     if isinstance(value, str):
         digits = value.removeprefix("-")

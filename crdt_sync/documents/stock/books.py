@@ -159,12 +159,6 @@ class Books:
         return False
 
 
-def _is_here_as_a_whole(document: RootsView) -> bool:
-    """Whether a document is closed and holds all that its fold counts."""
-    covers = read_covers(document)
-    return covers is not None and set(document.keys(MOVEMENTS)).issuperset(covers)
-
-
 def is_over(period: str, now_ms: int, grace_days: int = 0) -> bool:
     """Whether a period ended at least so many days ago. Raises :class:`InvalidName`."""
     year, month, *day = map(int, check_period(period).split("-"))
