@@ -10,11 +10,8 @@ from crdt_sync.errors import OutOfTurn
 from crdt_sync.protocol.messages import (
     Ack,
     Denied,
-    Leave,
     Message,
     NewUpdate,
-    Presence,
-    PresenceRequest,
     StateReply,
     StateRequest,
 )
@@ -85,7 +82,8 @@ class PeerSession:
             case Denied():
                 self.denied = message
                 return NOTHING
-            case Presence() | PresenceRequest() | Leave():
+            case _:
+                # Who is here does not concern a peer, and the rest is for pages.
                 return NOTHING
 
     @property

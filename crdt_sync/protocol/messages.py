@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from crdt_sync.values import ClientId, StateVector
@@ -66,8 +66,73 @@ class Ack:
 
 
 @dataclass(frozen=True, slots=True)
+class SaveMark:
+    """From a client: say ``version`` back as soon as everything that I hold is on disk. From the relay: it is.
+
+    A later mark takes the place of one that has not been said back."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class Leave:
     """The sender has no more business with this document; the connection may go on with others."""
 
 
-Message: TypeAlias = StateRequest | StateReply | NewUpdate | Presence | PresenceRequest | Denied | Ack | Leave
+@dataclass(frozen=True, slots=True)
+class Authenticate:
+    """Shows a token for one document, within the connection; once more when the relay asks for a fresh one."""
+
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRequest:
+    """Asks for a token: the one that was shown will soon have expired."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """The token holds: its bearer may read the document, and maybe write it."""
+
+    may_write: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """One update of yours, in the order that you sent them: it is on disk, or it will never be."""
+
+    is_kept: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stateless:
+    """Text for whoever is here now. Not kept: who is not here never gets it."""
+
+    payload: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The relay has no more business with the other side about this document, and says why."""
+
+    reason: str
+
+
+Message: TypeAlias = (
+    StateRequest
+    | StateReply
+    | NewUpdate
+    | Presence
+    | PresenceRequest
+    | Denied
+    | Ack
+    | SaveMark
+    | Leave
+    | Authenticate
+    | TokenRequest
+    | Admitted
+    | Settled
+    | Stateless
+    | Ended
+)

@@ -16,9 +16,7 @@ from crdt_sync.errors import MalformedMessage, OutOfTurn
 from crdt_sync.limits import Limits
 from crdt_sync.protocol import presence_codec, state_vector, wire
 from crdt_sync.protocol.messages import (
-    Ack,
     Denied,
-    Leave,
     Message,
     NewUpdate,
     Presence,
@@ -54,7 +52,6 @@ def _read(reader: wire.Reader, limits: Limits) -> Message:
                 raise MalformedMessage("an authentication frame of this dialect can only deny")
             return Denied("denied", reader.text())
         case 3:
-            # y-sweet's client answers a presence request under the same number; nobody else appends anything.
             return PresenceRequest()
         case kind:
             raise MalformedMessage(f"there is no message type {kind} in this dialect")
@@ -87,5 +84,5 @@ def encode(message: Message) -> bytes:
             return bytes((PRESENCE_REQUEST,))
         case Denied(_, reason):
             return bytes((AUTH, PERMISSION_DENIED)) + wire.text(reason)
-        case Ack() | Leave():
+        case _:
             raise OutOfTurn(f"the y-websocket dialect has no word for {type(message).__name__}")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from crdt_sync.protocol import multiplexed, y_websocket
-from crdt_sync.protocol.messages import Ack, Leave, Message
+from crdt_sync.errors import OutOfTurn
+from crdt_sync.protocol import multiplexed, y_sweet, y_websocket
+from crdt_sync.protocol.messages import Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +22,31 @@ class Dialect:
     """A frame to send on a quiet connection, if its client needs one."""
     carries_many: bool
     """A connection is about many documents, so that the end of one is not the end of it."""
+    keeps_pending: bool = True
+    """Its client may hold what it can't use yet, and says so where it says what it holds; a peer of ours never does."""
+    is_impatient: bool = False
+    """Its client leaves when it has said something and hears nothing for 3 s."""
 
 
 def _encode_y_websocket(_document: str, message: Message) -> bytes | None:
-    if isinstance(message, Ack | Leave):
+    try:
+        return y_websocket.encode(message)
+    except OutOfTurn:
         return None
-    return y_websocket.encode(message)
+
+
+def _encode_y_sweet(_document: str, message: Message) -> bytes | None:
+    try:
+        return y_sweet.encode(message)
+    except OutOfTurn:
+        return None
+
+
+def _encode_multiplexed(document: str, message: Message) -> bytes | None:
+    try:
+        return multiplexed.encode(document, message)
+    except OutOfTurn:
+        return None
 
 
 Y_WEBSOCKET = Dialect(
@@ -36,4 +56,14 @@ Y_WEBSOCKET = Dialect(
     sign_of_life=y_websocket.SIGN_OF_LIFE,
     carries_many=False,
 )
-MULTIPLEXED = Dialect("multiplexed", multiplexed.encode, wants_echo=False, sign_of_life=None, carries_many=True)
+Y_SWEET = Dialect(
+    "y-sweet",
+    _encode_y_sweet,
+    wants_echo=False,
+    sign_of_life=y_sweet.SIGN_OF_LIFE,
+    carries_many=False,
+    is_impatient=True,
+)
+MULTIPLEXED = Dialect(
+    "multiplexed", _encode_multiplexed, wants_echo=False, sign_of_life=None, carries_many=True, keeps_pending=False
+)

@@ -97,7 +97,10 @@ class Host:
         """Let a connection in. Raises :class:`RoomClosing`."""
         self._check_open()
         self._audience.add(member)
-        self._inbox.post(Arrived(member.id, member.author, member.may_write, member.dialect.wants_echo))
+        dialect = member.dialect
+        self._inbox.post(
+            Arrived(member.id, member.author, member.may_write, dialect.wants_echo, dialect.keeps_pending)
+        )
 
     def leave(self, member: Member) -> None:
         """Let go of a connection; never fails."""

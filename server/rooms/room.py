@@ -20,6 +20,7 @@ from crdt_sync.protocol.messages import (
     NewUpdate,
     Presence,
     PresenceRequest,
+    SaveMark,
     StateReply,
     StateRequest,
 )
@@ -43,6 +44,8 @@ class Arrived:
     may_write: bool
     wants_echo: bool
     """Its dialect knows an update to be on disk by getting it back."""
+    keeps_pending: bool = False
+    """What it says that it holds may build on something that is in it nowhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +143,17 @@ class _Member:
     author: str
     may_write: bool
     wants_echo: bool
+    keeps_pending: bool
     subscribed: bool = False
     received: int = 0
     acked: int = 0
     owes_state: bool = False
     """It sent something that builds on what we lack, and was asked for its state; until that is here, no ack."""
     was_denied: bool = False
+    is_here: bool = False
+    """It has said all that it holds, and nothing of that was missing a part."""
+    mark: int | None = None
+    """To be said back once all that it holds is on disk."""
 
 
 class Room:
@@ -169,8 +177,8 @@ class Room:
         turn = Turn()
         for envelope in envelopes:
             match envelope:
-                case Arrived(member, author, may_write, wants_echo):
-                    self._members[member] = _Member(author, may_write, wants_echo)
+                case Arrived(member, author, may_write, wants_echo, keeps_pending):
+                    self._members[member] = _Member(author, may_write, wants_echo, keeps_pending)
                 case Said():
                     self._hear(envelope, turn, now_s)
                 case Drained(member, seq):
@@ -206,6 +214,9 @@ class Room:
                 self._tell(news, said.member, turn)
             case PresenceRequest():
                 turn.deliveries.append(Reply(said.member, self._roster.everyone()))
+            case SaveMark(version):
+                member.mark = version
+                self._unacked.add(said.member)
             case Leave():
                 self._dismiss(said.member, turn, now_s)
             case Ack() | Denied():
@@ -231,7 +242,7 @@ class Room:
             # Not asked for what is missing either: it may not bring that.
             self._deny(said.member, member, turn)
             return
-        if whole_state and verdict.gap and not member.wants_echo:
+        if whole_state and verdict.gap and not member.keeps_pending:
             # A page may hold what it can't use yet; a peer of ours never does, and would take the ack for all of it.
             raise OutOfTurn("a peer's whole state builds on something that is not in it")
         if verdict.fresh is not None:
@@ -250,6 +261,8 @@ class Room:
         elif whole_state:
             # A whole state that still has a gap can't be mended by asking again; what was ready of it is kept.
             member.owes_state = False
+        if whole_state:
+            member.is_here = not verdict.gap
         if verdict.fresh is None and not verdict.gap:
             turn.known += 1
             self._echo(said, member, turn)
@@ -324,7 +337,9 @@ class Room:
             turn.deliveries.append(Broadcast(news, None, source))
 
     def _acknowledge(self, turn: Turn) -> None:
-        """Acks for this turn's senders; one that owes its state waits until that is here."""
+        """Acks for this turn's senders; one that owes its state waits until that is here.
+
+        A mark waits for the state in any case: who comes back asks before it has said what it did meanwhile."""
         owing = set()
         for member_id in self._unacked:
             member = self._members.get(member_id)
@@ -336,4 +351,10 @@ class Room:
             elif member.received > member.acked:
                 member.acked = member.received
                 turn.deliveries.append(Reply(member_id, Ack(member.received), True))
+            if member.mark is not None:
+                if member.is_here and not member.owes_state:
+                    turn.deliveries.append(Reply(member_id, SaveMark(member.mark), True))
+                    member.mark = None
+                else:
+                    owing.add(member_id)
         self._unacked = owing

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from crdt_sync.errors import LimitExceeded, MalformedMessage, OutOfTurn, ProtocolError
+from crdt_sync.errors import InvalidName, LimitExceeded, MalformedMessage, OutOfTurn, ProtocolError
 from crdt_sync.limits import DEFAULT_LIMITS, Limits
-from crdt_sync.protocol import multiplexed, presence_codec, state_vector, wire, y_websocket
+from crdt_sync.protocol import multiplexed, presence_codec, state_vector, wire, y_sweet, y_websocket
 from crdt_sync.protocol.messages import (
     Ack,
     Denied,
@@ -20,9 +20,11 @@ from crdt_sync.protocol.messages import (
     Presence,
     PresenceEntry,
     PresenceRequest,
+    SaveMark,
     StateReply,
     StateRequest,
 )
+from crdt_sync.values import check_document
 from tests.laws.mutants import mutant
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -64,6 +66,17 @@ def test_the_y_websocket_dialect_has_no_word_for_an_ack(message: Message) -> Non
         y_websocket.encode(message)
 
 
+@given(sync_messages | st.builds(SaveMark, ids))
+def test_a_y_sweet_message_comes_back_from_its_frame(message: Message) -> None:
+    assert y_sweet.decode(y_sweet.encode(message), DEFAULT_LIMITS) == message
+
+
+@given(presences)
+def test_a_y_sweet_client_answers_a_presence_request_in_its_own_words(presence: Presence) -> None:
+    frame = b"\x03" + wire.blob(presence_codec.encode(presence))
+    assert y_sweet.decode(frame, DEFAULT_LIMITS) == presence
+
+
 @given(documents, sync_messages | control_messages)
 def test_a_multiplexed_message_comes_back_from_its_frame(document: str, message: Message) -> None:
     assert multiplexed.decode(multiplexed.encode(document, message), DEFAULT_LIMITS) == (document, message)
@@ -85,6 +98,7 @@ def decode_everything(raw: bytes) -> None:
     """Every decoder on the same bytes: what none of them may do is raise anything but a ProtocolError."""
     decoders = (
         lambda: y_websocket.encode(y_websocket.decode(raw, DEFAULT_LIMITS)),
+        lambda: y_sweet.encode(y_sweet.decode(raw, DEFAULT_LIMITS)),
         lambda: multiplexed.encode(*multiplexed.decode(raw, DEFAULT_LIMITS)),
         lambda: state_vector.encode(state_vector.decode(raw, 100)),
         lambda: presence_codec.encode(presence_codec.decode(raw, DEFAULT_LIMITS)),
@@ -112,6 +126,7 @@ def test_any_damaged_frame_is_a_message_or_a_protocol_error(document: str, said:
     random = Random(seed)
     frames = [multiplexed.encode(document, message) for message in said]
     frames += [y_websocket.encode(message) for message in said if not isinstance(message, Ack | Leave)]
+    frames += [y_sweet.encode(SaveMark(seed)), b"\x03" + wire.blob(presence_codec.encode(Presence(())))]
     for frame in frames:
         decode_everything(mutant(frame, frames, random))
 
@@ -126,6 +141,37 @@ def test_entries_that_a_frame_cannot_hold_are_refused(frame: str) -> None:
 def test_an_incomplete_unknown_or_overlong_frame_is_refused(frame: str) -> None:
     with pytest.raises(MalformedMessage):
         y_websocket.decode(bytes.fromhex(frame), DEFAULT_LIMITS)
+
+
+@pytest.mark.parametrize(
+    "frame", ["66", "6600", "660101ff", "660180", "66020101", "6609808080808080808001", "e600", "0300", "03020100"]
+)
+def test_an_incomplete_or_overlong_y_sweet_frame_is_refused(frame: str) -> None:
+    with pytest.raises(MalformedMessage):
+        y_sweet.decode(bytes.fromhex(frame), DEFAULT_LIMITS)
+
+
+doc_ids = st.from_regex(r"[A-Za-z0-9_-]{1,12}", fullmatch=True)
+
+
+@given(st.lists(doc_ids, min_size=2, max_size=2, unique=True))
+@example(["Abc", "_Abc"])
+@example(["-a", "_-a"])
+@example(["aB", "ab"])
+def test_two_ids_of_y_sweet_are_never_one_document(pair: list[str]) -> None:
+    one, two = map(y_sweet.document_of, pair)
+    assert one != two
+
+
+@given(documents)
+def test_a_name_of_ours_means_itself_to_a_y_sweet_page(document: str) -> None:
+    assert y_sweet.document_of(document) == document
+
+
+@given(st.text(max_size=20))
+def test_any_id_is_a_document_or_an_invalid_name(doc_id: str) -> None:
+    with suppress(InvalidName):
+        assert check_document(y_sweet.document_of(doc_id))
 
 
 @pytest.mark.parametrize("document", ["", "A", "a//b", "../a", "a/", "a%2fb", "a" * 201])

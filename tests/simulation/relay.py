@@ -200,7 +200,8 @@ class SimulatedHost:
 
     def enter(self, member: Member) -> None:
         self.audience.add(member)
-        self.inbox.post(Arrived(member.id, member.author, member.may_write, member.dialect.wants_echo))
+        dialect = member.dialect
+        self.inbox.post(Arrived(member.id, member.author, member.may_write, dialect.wants_echo, dialect.keeps_pending))
 
     def leave(self, member: Member) -> None:
         if self.audience.remove(member):

@@ -3,7 +3,7 @@
 import pytest
 
 from crdt_sync.limits import DEFAULT_LIMITS
-from crdt_sync.protocol import multiplexed, y_websocket
+from crdt_sync.protocol import multiplexed, y_sweet, y_websocket
 from crdt_sync.protocol.messages import (
     Ack,
     Denied,
@@ -13,6 +13,7 @@ from crdt_sync.protocol.messages import (
     Presence,
     PresenceEntry,
     PresenceRequest,
+    SaveMark,
     StateReply,
     StateRequest,
 )
@@ -36,6 +37,35 @@ def test_y_websocket_frames_are_those_of_y_protocols(frame: str) -> None:
     raw, message = bytes.fromhex(frame), FRAMES[frame]
     assert y_websocket.decode(raw, DEFAULT_LIMITS) == message
     assert y_websocket.encode(message) == raw
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+def test_y_sweet_frames_begin_as_those_of_y_websocket(frame: str) -> None:
+    raw, message = bytes.fromhex(frame), FRAMES[frame]
+    assert y_sweet.decode(raw, DEFAULT_LIMITS) == message
+    assert y_sweet.encode(message) == raw
+
+
+@pytest.mark.parametrize(("frame", "version"), [("660100", 0), ("66017f", 127), ("660380f101", 30_848)])
+def test_a_sync_status_of_y_sweet_is_a_mark(frame: str, version: int) -> None:
+    raw = bytes.fromhex(frame)
+    assert y_sweet.decode(raw, DEFAULT_LIMITS) == SaveMark(version)
+    assert y_sweet.encode(SaveMark(version)) == raw
+
+
+@pytest.mark.parametrize(
+    ("doc_id", "document"),
+    [
+        ("notes-1", "notes-1"),
+        ("inventory/2026-11", "inventory/2026-11"),
+        ("myDoc", "my.doc"),
+        ("V1StGXR8", "_..v1.st.g.x.r8"),
+        ("-x", "_.-x"),
+        ("_X", "_.x"),
+    ],
+)
+def test_the_id_of_a_y_sweet_document_is_a_name_of_ours(doc_id: str, document: str) -> None:
+    assert y_sweet.document_of(doc_id) == document
 
 
 @pytest.mark.parametrize("frame", [frame for frame in (*FRAMES, *CONTROL) if not frame.startswith("02")])

@@ -35,7 +35,8 @@ def arrive(
     room: Room, *members: int, may_write: bool = True, wants_echo: bool = False, author: str | None = None
 ) -> None:
     """Let members in; what they are told on arrival is of no interest."""
-    arrived = [Arrived(member, author or f"user-{member}", may_write, wants_echo) for member in members]
+    # Who has only the echo is a page, and Yjs keeps what it can't use yet.
+    arrived = [Arrived(member, author or f"user-{member}", may_write, wants_echo, wants_echo) for member in members]
     assert absorb(room, *arrived).deliveries == []
 
 
