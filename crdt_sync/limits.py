@@ -42,12 +42,16 @@ class Limits:
     """Nesting of the JSON of one presence entry."""
     presence_clock_step_max: int = 1_000_000
     """How far one entry may move an id's presence clock: a jump to the end would mute the id for good."""
+    stateless_bytes_max: int = 16 << 10
+    """Text of one stateless message."""
+    waiting_bytes_max: int = 64 << 10
+    """Kept of what a Hocuspocus connection says about documents whose token has not come; the oldest is forgotten."""
     inbox_messages_max: int = 1_024
     """Messages waiting in one room; a full inbox stops reading its sockets, and that is the backpressure."""
     turn_messages_max: int = 256
     """Messages that a room takes in together, and commits in one transaction."""
     documents_per_connection_max: int = 4_096
-    """Documents that one connection of our own peers may have open."""
+    """Documents that one connection may have open."""
     outbox_bytes_max: int = 4 << 20
     """Bytes queued for one connection beyond the answer that it is being sent; then it is shed."""
     outbox_messages_max: int = 1_024

@@ -44,7 +44,7 @@ def decode(frame: bytes, limits: Limits) -> Message:
 def _read(reader: wire.Reader, limits: Limits) -> Message:
     match reader.uint():
         case 0:
-            return _read_sync(reader, limits)
+            return read_sync(reader, limits)
         case 1:
             return presence_codec.decode(reader.blob(), limits)
         case 2:
@@ -57,7 +57,8 @@ def _read(reader: wire.Reader, limits: Limits) -> Message:
             raise MalformedMessage(f"there is no message type {kind} in this dialect")
 
 
-def _read_sync(reader: wire.Reader, limits: Limits) -> Message:
+def read_sync(reader: wire.Reader, limits: Limits) -> Message:
+    """What follows the number of a sync message, up to its end. Raises as :func:`decode`."""
     match reader.uint():
         case 0:
             return StateRequest(state_vector.decode(reader.blob(), limits.clients_max))

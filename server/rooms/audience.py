@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 
 from crdt_sync.errors import DocumentRetired, SyncError
-from crdt_sync.protocol.messages import Denied
+from crdt_sync.protocol.messages import Denied, Message
 from crdt_sync.values import RoomId
 from server.rooms.inbox import Inbox
 from server.rooms.member import Member
@@ -46,13 +46,10 @@ class Audience:
         """Close everybody's connection for ``reason``. Of a document that has ended, a connection that is about many
         is told, and goes on."""
         for member in list(self._members.values()):
-            farewell = None
             if isinstance(reason, DocumentRetired) and member.dialect.carries_many:
-                farewell = member.dialect.encode(self._room_id.document, Denied(reason.code, str(reason)))
-            if farewell is None:
-                member.outbox.end(reason)
+                self._put(member, Denied(reason.code, str(reason)))
             else:
-                member.outbox.put(farewell)
+                member.outbox.end(reason)
             self.remove(member)
 
     def deliver(self, turn: Turn) -> None:
@@ -73,17 +70,17 @@ class Audience:
                 member.outbox.end(error)
 
     def _broadcast(self, broadcast: Broadcast) -> None:
-        frames: dict[str, bytes | None] = {}
+        frames: dict[tuple[str, str | None], bytes | None] = {}
         for member in self._members.values():
             if member.id == broadcast.excluded or not member.listens:
                 continue
             if member.outbox.is_full:
                 self._shed(member)
                 continue
-            name = member.dialect.name
-            if name not in frames:
-                frames[name] = member.dialect.encode(self._room_id.document, broadcast.message)
-            if (frame := frames[name]) is not None:
+            spelling = member.dialect.name, member.address
+            if spelling not in frames:
+                frames[spelling] = member.frame_for_all(self._room_id.document, broadcast.message)
+            if (frame := frames[spelling]) is not None:
                 member.outbox.put(frame)
         if broadcast.seq is not None:
             self._told_seq = broadcast.seq
@@ -98,8 +95,10 @@ class Audience:
             if member.outbox.is_full:
                 self._shed(member)
                 return
-        frame = member.dialect.encode(self._room_id.document, reply.message)
-        if frame is not None:
+        self._put(member, reply.message)
+
+    def _put(self, member: Member, message: Message) -> None:
+        for frame in member.frames(self._room_id.document, message):
             member.outbox.put(frame)
 
     def _shed(self, member: Member) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from crdt_sync.errors import OutOfTurn
-from crdt_sync.protocol import multiplexed, y_sweet, y_websocket
+from crdt_sync.protocol import hocuspocus, multiplexed, y_sweet, y_websocket
 from crdt_sync.protocol.messages import Message
 
 
@@ -24,6 +24,8 @@ class Dialect:
     """A connection is about many documents, so that the end of one is not the end of it."""
     keeps_pending: bool = True
     """Its client may hold what it can't use yet, and says so where it says what it holds; a peer of ours never does."""
+    counts_acks: bool = False
+    """Its client counts what is not on disk yet, anew from each StateRequest on; see rooms/tally.py."""
     is_impatient: bool = False
     """Its client leaves when it has said something and hears nothing for 3 s."""
 
@@ -38,6 +40,13 @@ def _encode_y_websocket(_document: str, message: Message) -> bytes | None:
 def _encode_y_sweet(_document: str, message: Message) -> bytes | None:
     try:
         return y_sweet.encode(message)
+    except OutOfTurn:
+        return None
+
+
+def _encode_hocuspocus(address: str, message: Message) -> bytes | None:
+    try:
+        return hocuspocus.encode(address, message)
     except OutOfTurn:
         return None
 
@@ -63,6 +72,14 @@ Y_SWEET = Dialect(
     sign_of_life=y_sweet.SIGN_OF_LIFE,
     carries_many=False,
     is_impatient=True,
+)
+HOCUSPOCUS = Dialect(
+    "hocuspocus",
+    _encode_hocuspocus,
+    wants_echo=False,
+    sign_of_life=hocuspocus.PING,
+    carries_many=True,
+    counts_acks=True,
 )
 MULTIPLEXED = Dialect(
     "multiplexed", _encode_multiplexed, wants_echo=False, sign_of_life=None, carries_many=True, keeps_pending=False

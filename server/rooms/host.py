@@ -24,7 +24,7 @@ from crdt_sync.values import RoomId
 from server.rooms.audience import Audience
 from server.rooms.inbox import Inbox
 from server.rooms.member import Member
-from server.rooms.room import Arrived, Compacted, Departed, Envelope, Room, Said, Turn
+from server.rooms.room import Arrived, Compacted, Departed, Envelope, Granted, Room, Said, Turn
 from server.scribes.pool import Scribes
 from server.telemetry.meters import Meters
 
@@ -99,8 +99,19 @@ class Host:
         self._audience.add(member)
         dialect = member.dialect
         self._inbox.post(
-            Arrived(member.id, member.author, member.may_write, dialect.wants_echo, dialect.keeps_pending)
+            Arrived(
+                member.id,
+                member.author,
+                member.may_write,
+                dialect.wants_echo,
+                dialect.keeps_pending,
+                dialect.counts_acks,
+            )
         )
+
+    def grant(self, member: Member) -> None:
+        """Act on a change of ``member.may_write``."""
+        self._inbox.post(Granted(member.id, member.may_write))
 
     def leave(self, member: Member) -> None:
         """Let go of a connection; never fails."""

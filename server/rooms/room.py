@@ -21,6 +21,7 @@ from crdt_sync.protocol.messages import (
     Presence,
     PresenceRequest,
     SaveMark,
+    Stateless,
     StateReply,
     StateRequest,
 )
@@ -46,6 +47,16 @@ class Arrived:
     """Its dialect knows an update to be on disk by getting it back."""
     keeps_pending: bool = False
     """What it says that it holds may build on something that is in it nowhere."""
+    counts_acks: bool = False
+    """It counts what is not on disk yet, anew from each StateRequest on, and so is asked for its state each time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A member has shown another token: from here on it may write, or may not."""
+
+    member: MemberId
+    may_write: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +93,7 @@ class Compacted:
     through: int
 
 
-Envelope: TypeAlias = Arrived | Said | Drained | Departed | Compacted
+Envelope: TypeAlias = Arrived | Granted | Said | Drained | Departed | Compacted
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +155,7 @@ class _Member:
     may_write: bool
     wants_echo: bool
     keeps_pending: bool
+    counts_acks: bool
     subscribed: bool = False
     received: int = 0
     acked: int = 0
@@ -177,8 +189,10 @@ class Room:
         turn = Turn()
         for envelope in envelopes:
             match envelope:
-                case Arrived(member, author, may_write, wants_echo, keeps_pending):
-                    self._members[member] = _Member(author, may_write, wants_echo, keeps_pending)
+                case Arrived(member, author, may_write, wants_echo, keeps_pending, counts_acks):
+                    self._members[member] = _Member(author, may_write, wants_echo, keeps_pending, counts_acks)
+                case Granted(member, may_write):
+                    self._regrant(member, may_write, turn)
                 case Said():
                     self._hear(envelope, turn, now_s)
                 case Drained(member, seq):
@@ -207,6 +221,8 @@ class Room:
                 turn.deliveries += (Reply(said.member, message, True) for message in self._history.answer(state))
                 if not member.subscribed:
                     self._welcome(said.member, member, turn)
+                elif member.counts_acks:
+                    self._ask(said.member, turn)
             case NewUpdate() | StateReply():
                 self._take(said, member, turn)
             case Presence():
@@ -219,15 +235,20 @@ class Room:
                 self._unacked.add(said.member)
             case Leave():
                 self._dismiss(said.member, turn, now_s)
-            case Ack() | Denied():
-                # Both are the relay's to say; from a client they mean nothing and cost nothing.
+            case Stateless():
+                turn.deliveries.append(Broadcast(said.message, None, said.member))
+            case _:
+                # The rest is the relay's to say, or the edge's to hear; here it means nothing and costs nothing.
                 return
+
+    def _ask(self, member_id: MemberId, turn: Turn) -> None:
+        turn.deliveries.append(Reply(member_id, StateRequest(dict(self._history.ledger.state)), True))
 
     def _welcome(self, member_id: MemberId, member: _Member, turn: Turn) -> None:
         member.subscribed = True
         turn.deliveries.append(Listens(member_id))
         # A viewer is asked, too: if it holds what it may not write, it is told so; if not, it learns that it is done.
-        turn.deliveries.append(Reply(member_id, StateRequest(dict(self._history.ledger.state)), True))
+        self._ask(member_id, turn)
         everyone = self._roster.everyone()
         if everyone.entries:
             turn.deliveries.append(Reply(member_id, everyone))
@@ -257,7 +278,7 @@ class Room:
             turn.gaps += 1
             if not member.owes_state:
                 member.owes_state = True
-                turn.deliveries.append(Reply(said.member, StateRequest(dict(self._history.ledger.state)), True))
+                self._ask(said.member, turn)
         elif whole_state:
             # A whole state that still has a gap can't be mended by asking again; what was ready of it is kept.
             member.owes_state = False
@@ -314,6 +335,16 @@ class Room:
             reason = "this token may read the document, not write it; the edits stay with you"
             turn.deliveries.append(Reply(member_id, Denied("forbidden", reason), True))
 
+    def _regrant(self, member_id: MemberId, may_write: bool, turn: Turn) -> None:
+        member = self._members.get(member_id)
+        if member is None:
+            return
+        member.may_write = may_write
+        if may_write and member.was_denied:
+            # What it was refused is still with it, and comes with its state.
+            member.was_denied, member.owes_state = False, True
+            self._ask(member_id, turn)
+
     def _catch_up(self, member_id: MemberId, seq: int, turn: Turn) -> None:
         member = self._members.get(member_id)
         if member is None:
@@ -323,7 +354,7 @@ class Room:
         # Those who left while it was shed would stay with it as ghosts.
         turn.deliveries.append(Reply(member_id, self._roster.with_farewells(), True))
         if member.owes_state:
-            turn.deliveries.append(Reply(member_id, StateRequest(dict(self._history.ledger.state)), True))
+            self._ask(member_id, turn)
         # Acks may have been dropped with the queue, so the latest is said again at the end of this turn.
         member.acked = 0
         self._unacked.add(member_id)
@@ -348,7 +379,8 @@ class Room:
                 continue
             if member.owes_state:
                 owing.add(member_id)
-            elif member.received > member.acked:
+            elif member.received > member.acked and (member.is_here or not member.counts_acks):
+                # Who counts would take an ack of its updates for one of all that it holds.
                 member.acked = member.received
                 turn.deliveries.append(Reply(member_id, Ack(member.received), True))
             if member.mark is not None:
