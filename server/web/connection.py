@@ -38,11 +38,18 @@ class Connection:
         """Something was sent since somebody last looked; see the keeper in connections.py."""
         self.progress_at_s = time.monotonic()
         """When the socket last took a frame, or had nothing to take."""
+        self._heard_at_s = 0.0
+        self._is_listening = False
         self._websocket = websocket
         self._limits = limits
         self._meters = meters
         self._abort = abort_of(dict(websocket.scope))
         self._close_code = 1006
+
+    @property
+    def owes_a_word(self) -> bool:
+        """Its client has said something since it was last sent anything."""
+        return self._is_listening or self._heard_at_s > self.progress_at_s
 
     async def run(self, listen: Listener, *, handshake_timeout_s: float) -> None:
         """Feed every binary message to ``listen`` until one side ends the connection."""
@@ -83,11 +90,11 @@ class Connection:
 
     async def _read(self, listen: Listener, handshake_timeout_s: float) -> None:
         try:
-            await listen(await self._first_frame(handshake_timeout_s))
+            await self._listen(listen, await self._first_frame(handshake_timeout_s))
             while True:
                 # Who does not read is not read from, so that its answers can't pile up here.
                 await self.outbox.room()
-                await listen(await self._receive())
+                await self._listen(listen, await self._receive())
         except SyncError as error:
             self._meters.updates_refused.labels(reason=error.code).inc()
             log.info("connection refused", subject=self.grant.subject, tenant=self.grant.tenant, error=str(error))
@@ -96,6 +103,11 @@ class Connection:
             await asyncio.get_running_loop().create_future()
         except WebSocketDisconnect as disconnect:
             self._close_code = disconnect.code
+
+    async def _listen(self, listen: Listener, frame: bytes) -> None:
+        self._heard_at_s, self._is_listening = time.monotonic(), True
+        await listen(frame)
+        self._is_listening = False
 
     async def _first_frame(self, handshake_timeout_s: float) -> bytes:
         try:

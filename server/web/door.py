@@ -35,8 +35,10 @@ class Door:
         self._allowed_origins = frozenset(allowed_origins)
         self._meters = meters
 
-    def admit(self, request: HTTPConnection, tenant: str, document: str | None = None) -> Admission:
+    def admit(self, request: HTTPConnection, tenant: str | None, document: str | None = None) -> Admission:
         """The grant of a request for a tenant, and for one of its documents if it names one.
+
+        Without a tenant it is for the credential's own.
 
         Raises :class:`Unauthenticated`, :class:`Forbidden` or :class:`InvalidName`.
         """
@@ -44,10 +46,10 @@ class Door:
             self._check_origin(request.headers.get("origin"))
             admission = self.identify(request)
             grant = admission.grant
-            if check_tenant(tenant) != grant.tenant:
+            if tenant is not None and check_tenant(tenant) != grant.tenant:
                 raise Forbidden(f"this token is not for tenant {tenant}")
             if document is not None:
-                grant.check_read(RoomId(tenant, check_document(document)))
+                grant.check_read(RoomId(grant.tenant, check_document(document)))
         except AccessError as error:
             reason = error.reason if isinstance(error, CredentialRefused) else error.code
             self._meters.auth_refusals.labels(reason=reason).inc()
