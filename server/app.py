@@ -14,9 +14,10 @@ import structlog
 from starlette.applications import Starlette
 from starlette.routing import Route, WebSocketRoute
 
+from server.auth.client_tokens import ClientTokens
 from server.auth.keys import SECRET_BYTES, KeyRing, load_jwks, load_or_create_secret, own_key, secret_key
 from server.auth.tickets import Tickets
-from server.auth.tokens import TokenVerifier
+from server.auth.tokens import TokenIssuer, TokenVerifier
 from server.rooms.host import CompactionRule, HostParts
 from server.rooms.registry import open_rooms
 from server.scribes.pool import open_scribes
@@ -32,6 +33,7 @@ from server.web.door import Door
 from server.web.multiplexed import multiplexed_endpoint
 from server.web.relay import Relay
 from server.web.tickets import issue_ticket
+from server.web.y_sweet import authorize_client, new_document, read_as_update, write_update, y_sweet_endpoint
 from server.web.y_websocket import y_websocket_endpoint
 
 log = structlog.get_logger(__name__)
@@ -58,7 +60,12 @@ def build_app(settings: Settings, own_url: str | None = None) -> Starlette:
             Route("/metrics", health.metrics),
             Route("/api/v1/tickets", issue_ticket, methods=["POST"]),
             Route("/api/v1/documents/retire", retire_document, methods=["POST"]),
+            Route("/doc/new", new_document, methods=["POST"]),
+            Route("/doc/{doc_id:path}/auth", authorize_client, methods=["POST"]),
+            Route("/d/{doc_id:path}/as-update", read_as_update, methods=["GET"]),
+            Route("/d/{doc_id:path}/update", write_update, methods=["POST"]),
             WebSocketRoute("/ws/{tenant}/{document:path}", y_websocket_endpoint),
+            WebSocketRoute("/d/{path:path}", y_sweet_endpoint),
             WebSocketRoute("/sync/{tenant}", multiplexed_endpoint),
         ],
         lifespan=lifespan,
@@ -105,7 +112,19 @@ async def open_relay(settings: Settings, own_url: str | None = None) -> AsyncIte
         connections = await stack.enter_async_context(
             open_connections(meters, liveness_s=settings.liveness_s, slow_s=settings.slow_member_timeout_s)
         )
-        yield Relay(settings.limits, meters, door, tenants, rooms, connections, settings.handshake_timeout_s, steward)
+        yield Relay(
+            settings.limits,
+            meters,
+            door,
+            tenants,
+            rooms,
+            connections,
+            settings.handshake_timeout_s,
+            steward,
+            scribes,
+            _client_tokens(settings),
+            settings.public_url,
+        )
 
 
 def _steward(settings: Settings, meters: Meters, own_url: str, own_secret: bytes) -> Steward:
@@ -122,6 +141,17 @@ def _steward(settings: Settings, meters: Meters, own_url: str, own_secret: bytes
     return Steward(
         instructions, meters, memory_bytes_max=settings.steward_memory_bytes_max, idle_s=settings.room_idle_s
     )
+
+
+def _client_tokens(settings: Settings) -> ClientTokens:
+    # With the key that survives a restart: a page comes back with the token that it has.
+    issuer = TokenIssuer(
+        secret_key(load_or_create_secret(settings.secret_path)),
+        issuer=settings.token_issuer,
+        audience=settings.token_audience,
+        ttl_max_s=settings.token_ttl_max_s,
+    )
+    return ClientTokens(issuer, ttl_max_s=settings.token_ttl_max_s)
 
 
 def _door(settings: Settings, meters: Meters, own_secret: bytes) -> Door:

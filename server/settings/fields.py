@@ -66,6 +66,11 @@ class Settings(BaseSettings):
     allowed_origins: List = _setting(
         (), "Web origins whose pages may connect, such as https://shop.example; empty: pages of every origin."
     )
+    public_url: str | None = _setting(
+        None,
+        "Where pages reach the relay, such as https://sync.shop.example, for the URLs in the client tokens of y-sweet; "
+        "unset: where the request for one came to.",
+    )
     handshake_timeout_s: float = _setting(
         5.0, "A connection that has not said which document it wants after this time is closed.", gt=0, le=60
     )
@@ -162,6 +167,13 @@ class Settings(BaseSettings):
             if not _is_origin(origin):
                 raise ValueError("must be origins as browsers send them, such as https://shop.example:8443")
         return origins
+
+    @field_validator("public_url")
+    @classmethod
+    def _public_url_is_an_origin(cls, url: str | None) -> str | None:
+        if url is not None and not _is_origin(url):
+            raise ValueError("must be a scheme and a host, such as https://sync.shop.example, without a path")
+        return url
 
     @model_validator(mode="after")
     def _relations_hold(self) -> Settings:

@@ -6,11 +6,15 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Final
 
 from crdt_sync.errors import MemberTooSlow
 from server.rooms.dialect import Dialect
 from server.telemetry.meters import Meters
 from server.web.connection import Connection
+
+REASSURE_S: Final = 1.0
+"""A client of y-sweet leaves after 3 s, and this may be the time that it has waited when nobody has looked yet."""
 
 
 class Connections:
@@ -54,6 +58,15 @@ class Connections:
                 elif signs_are_due:
                     _show_life(connection, dialect)
 
+    async def reassure(self) -> None:
+        """For ever: send a sign of life to impatient clients whose answer takes its time."""
+        while True:
+            await asyncio.sleep(REASSURE_S)
+            for connection, dialect in list(self._open.items()):
+                if dialect.is_impatient and connection.owes_a_word and not connection.outbox.is_waiting:
+                    assert dialect.sign_of_life is not None
+                    connection.outbox.put(dialect.sign_of_life)
+
 
 def _show_life(connection: Connection, dialect: Dialect) -> None:
     if not connection.is_alive and dialect.sign_of_life is not None and not connection.outbox.is_waiting:
@@ -64,9 +77,13 @@ def _show_life(connection: Connection, dialect: Dialect) -> None:
 @asynccontextmanager
 async def open_connections(meters: Meters, *, liveness_s: float, slow_s: float) -> AsyncIterator[Connections]:
     connections = Connections(meters, liveness_s=liveness_s, slow_s=slow_s)
-    keeping = asyncio.create_task(connections.keep(), name="keep connections")
+    keeping = [
+        asyncio.create_task(connections.keep(), name="keep connections"),
+        asyncio.create_task(connections.reassure(), name="reassure connections"),
+    ]
     try:
         yield connections
     finally:
-        keeping.cancel()
-        await asyncio.wait([keeping])
+        for task in keeping:
+            task.cancel()
+        await asyncio.wait(keeping)

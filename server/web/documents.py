@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from crdt_sync.errors import Forbidden, LimitExceeded, MalformedMessage, SyncError
+from crdt_sync.errors import Forbidden, MalformedMessage, SyncError
 from crdt_sync.values import RoomId
 from server.auth.grants import Grant, Role
-from server.auth.strict_json import parse_object
 from server.storage.retiring import Order
+from server.web.bodies import read_object
 from server.web.problems import problem_response
 from server.web.relay import relay_of
-
-BODY_BYTES_MAX = 4 << 10
 
 
 async def retire_document(request: Request) -> Response:
@@ -23,7 +24,7 @@ async def retire_document(request: Request) -> Response:
     relay = relay_of(request)
     try:
         grant = relay.door.identify(request).grant
-        order = _order(await _body(request))
+        order = _order(await read_object(request))
         room_id = RoomId(grant.tenant, order.document)
         _check_admin(grant, room_id)
         note = await relay.rooms.retire(room_id, order)
@@ -38,20 +39,7 @@ def _check_admin(grant: Grant, room_id: RoomId) -> None:
         raise Forbidden("only a token of the role admin may retire documents")
 
 
-async def _body(request: Request) -> bytes:
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > BODY_BYTES_MAX:
-            raise LimitExceeded("body_bytes", BODY_BYTES_MAX, len(body))
-    return body
-
-
-def _order(body: bytes) -> Order:
-    try:
-        fields = parse_object(body)
-    except ValueError as error:
-        raise MalformedMessage(f"the body is no JSON object: {error}") from error
+def _order(fields: Mapping[str, Any]) -> Order:
     document, why, successor = fields.get("document"), fields.get("why"), fields.get("successor")
     is_known = fields.keys() <= {"document", "why", "successor"}
     if is_known and isinstance(document, str) and isinstance(why, str) and isinstance(successor, str | None):

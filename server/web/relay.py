@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from starlette.requests import HTTPConnection
 
 from crdt_sync.limits import Limits
+from server.auth.client_tokens import ClientTokens
 from server.rooms.registry import Rooms
+from server.scribes.pool import Scribes
 from server.steward.supervision import Steward
 from server.storage.tenants import Tenants
 from server.telemetry.meters import Meters
@@ -27,6 +29,10 @@ class Relay:
     connections: Connections
     handshake_timeout_s: float
     steward: Steward | None
+    scribes: Scribes
+    client_tokens: ClientTokens
+    public_url: str | None
+    """Where pages reach the relay, if that is not where their backends do."""
 
 
 def relay_of(connection: HTTPConnection) -> Relay:
