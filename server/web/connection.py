@@ -31,8 +31,9 @@ Listener: TypeAlias = Callable[[bytes], Awaitable[None]]
 class Connection:
     """Lives in :meth:`run`, in the request's own task."""
 
-    def __init__(self, websocket: WebSocket, grant: Grant, limits: Limits, meters: Meters) -> None:
-        self.grant = grant
+    def __init__(self, websocket: WebSocket, grant: Grant | None, limits: Limits, meters: Meters) -> None:
+        """Without ``grant`` it has no end of its own: the endpoint must see to that."""
+        self._grant = grant
         self.outbox = Outbox(limits)
         self.is_alive = False
         """Something was sent since somebody last looked; see the keeper in connections.py."""
@@ -55,13 +56,16 @@ class Connection:
         """Feed every binary message to ``listen`` until one side ends the connection."""
         sending = asyncio.create_task(self._send(), name="send")
         reading = asyncio.create_task(self._read(listen, handshake_timeout_s), name="read")
-        expiry_s = max(0.0, self.grant.expires_at_s - time.time())
-        expiry = asyncio.get_running_loop().call_later(expiry_s, self._expire)
+        expiry = None
+        if self._grant is not None:
+            expiry_s = max(0.0, self._grant.expires_at_s - time.time())
+            expiry = asyncio.get_running_loop().call_later(expiry_s, self._expire)
         try:
             # The sender ends once the outbox does, with the close frame sent; the reader once the client is gone.
             await asyncio.wait([sending, reading], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            expiry.cancel()
+            if expiry is not None:
+                expiry.cancel()
             for task in (sending, reading):
                 task.cancel()
             outcomes = await asyncio.gather(sending, reading, return_exceptions=True)
@@ -97,7 +101,8 @@ class Connection:
                 await self._listen(listen, await self._receive())
         except SyncError as error:
             self._meters.updates_refused.labels(reason=error.code).inc()
-            log.info("connection refused", subject=self.grant.subject, tenant=self.grant.tenant, error=str(error))
+            who = {} if self._grant is None else {"subject": self._grant.subject, "tenant": self._grant.tenant}
+            log.info("connection refused", **who, error=str(error))
             self.outbox.end(error)
             # Only the sender ends the connection from here on; a task that returned would end it before its reason.
             await asyncio.get_running_loop().create_future()

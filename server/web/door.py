@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
-from typing import NamedTuple
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import Literal, NamedTuple
 
 from starlette.requests import HTTPConnection
 
@@ -12,7 +13,7 @@ from crdt_sync.errors import AccessError, Forbidden
 from crdt_sync.values import RoomId, check_document, check_tenant
 from server.auth.credentials import read_credential
 from server.auth.grants import CredentialRefused, Grant
-from server.auth.tickets import Tickets
+from server.auth.tickets import TICKET_PREFIX, Tickets
 from server.auth.tokens import TokenVerifier
 from server.telemetry.meters import Meters
 
@@ -42,7 +43,7 @@ class Door:
 
         Raises :class:`Unauthenticated`, :class:`Forbidden` or :class:`InvalidName`.
         """
-        try:
+        with self._counting():
             self._check_origin(request.headers.get("origin"))
             admission = self.identify(request)
             grant = admission.grant
@@ -50,20 +51,44 @@ class Door:
                 raise Forbidden(f"this token is not for tenant {tenant}")
             if document is not None:
                 grant.check_read(RoomId(grant.tenant, check_document(document)))
-        except AccessError as error:
-            reason = error.reason if isinstance(error, CredentialRefused) else error.code
-            self._meters.auth_refusals.labels(reason=reason).inc()
-            raise
         return admission
+
+    def admit_unknown(self, request: HTTPConnection, tenant: str) -> None:
+        """Let in a connection that will show its tokens within it. Raises :class:`Forbidden` or :class:`InvalidName`."""
+        with self._counting():
+            self._check_origin(request.headers.get("origin"))
+            check_tenant(tenant)
+
+    def admit_to(self, room: RoomId, secret: str) -> Grant:
+        """The grant of a token or ticket that was shown within a connection, for one document.
+
+        Raises :class:`Unauthenticated` or :class:`Forbidden`.
+        """
+        with self._counting():
+            grant = self._redeem("ticket" if secret.startswith(TICKET_PREFIX) else "token", secret)
+            grant.check_read(room)
+        return grant
 
     def identify(self, request: HTTPConnection) -> Admission:
         """The grant of a request, for whatever it is good for. Raises :class:`Unauthenticated`."""
         credential = read_credential(request.headers.raw, request.scope["query_string"])
-        if credential.kind == "ticket":
-            grant = self.tickets.redeem(credential.secret, time.time())
-        else:
-            grant = self._verifier.verify(credential.secret, now_s=time.time())
-        return Admission(grant, credential.subprotocol)
+        return Admission(self._redeem(credential.kind, credential.secret), credential.subprotocol)
+
+    def _redeem(self, kind: Literal["token", "ticket"], secret: str) -> Grant:
+        if not secret:
+            raise CredentialRefused("missing", "no token was shown")
+        if kind == "ticket":
+            return self.tickets.redeem(secret, time.time())
+        return self._verifier.verify(secret, now_s=time.time())
+
+    @contextmanager
+    def _counting(self) -> Iterator[None]:
+        try:
+            yield
+        except AccessError as error:
+            reason = error.reason if isinstance(error, CredentialRefused) else error.code
+            self._meters.auth_refusals.labels(reason=reason).inc()
+            raise
 
     def _check_origin(self, origin: str | None) -> None:
         # Programs send no Origin; browsers always do, and no page can forge its own.

@@ -10,6 +10,7 @@ from crdt_sync.errors import AccessError, DocumentRetired, LimitExceeded, OutOfT
 from crdt_sync.protocol import multiplexed
 from crdt_sync.protocol.messages import Denied, Leave, Message, StateRequest
 from crdt_sync.values import RoomId
+from server.auth.grants import Grant
 from server.rooms.dialect import MULTIPLEXED
 from server.rooms.host import Host
 from server.rooms.member import Member
@@ -32,7 +33,7 @@ async def multiplexed_endpoint(websocket: WebSocket) -> None:
         await websocket.send_denial_response(problem_response(error))
         return
     connection = Connection(websocket, admission.grant, relay.limits, relay.meters)
-    documents = Documents(relay, tenant, connection)
+    documents = Documents(relay, admission.grant, connection)
     try:
         await websocket.accept(admission.subprotocol)
         with relay.connections.holding(connection, MULTIPLEXED):
@@ -44,9 +45,9 @@ async def multiplexed_endpoint(websocket: WebSocket) -> None:
 class Documents:
     """The documents that one connection has open. A document is opened by asking for its state."""
 
-    def __init__(self, relay: Relay, tenant: str, connection: Connection) -> None:
+    def __init__(self, relay: Relay, grant: Grant, connection: Connection) -> None:
         self._relay = relay
-        self._tenant = tenant
+        self._grant = grant
         self._connection = connection
         self._open: dict[str, tuple[Host, Member]] = {}
 
@@ -78,12 +79,12 @@ class Documents:
         maximum = self._relay.limits.documents_per_connection_max
         if len(self._open) >= maximum:
             raise LimitExceeded("documents_per_connection_max", maximum, maximum + 1)
-        grant = self._connection.grant
+        grant = self._grant
         member = Member(
             next_member_id(), grant.subject, grant.may_write(document), MULTIPLEXED, self._connection.outbox
         )
         try:
-            room_id = RoomId(self._tenant, document)
+            room_id = RoomId(grant.tenant, document)
             grant.check_read(room_id)
             host = await self._relay.rooms.enter(room_id, member)
         except (AccessError, DocumentRetired) as error:
