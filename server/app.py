@@ -30,6 +30,7 @@ from server.web import health
 from server.web.connections import open_connections
 from server.web.documents import retire_document
 from server.web.door import Door
+from server.web.hocuspocus import hocuspocus_endpoint
 from server.web.multiplexed import multiplexed_endpoint
 from server.web.relay import Relay
 from server.web.tickets import issue_ticket
@@ -67,6 +68,7 @@ def build_app(settings: Settings, own_url: str | None = None) -> Starlette:
             WebSocketRoute("/ws/{tenant}/{document:path}", y_websocket_endpoint),
             WebSocketRoute("/d/{path:path}", y_sweet_endpoint),
             WebSocketRoute("/sync/{tenant}", multiplexed_endpoint),
+            WebSocketRoute("/hocuspocus/{tenant}", hocuspocus_endpoint),
         ],
         lifespan=lifespan,
     )

@@ -75,6 +75,14 @@ class Envelope(NamedTuple):
         return self.kind == AUTH
 
     @property
+    def is_presence(self) -> bool:
+        return self.kind == PRESENCE
+
+    @property
+    def is_leave(self) -> bool:
+        return self.kind == CLOSE
+
+    @property
     def is_update(self) -> bool:
         """An update, or a whole state."""
         step = self.body.data[self.body.pos : self.body.pos + 1]

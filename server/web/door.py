@@ -54,7 +54,7 @@ class Door:
         return admission
 
     def admit_unknown(self, request: HTTPConnection, tenant: str) -> None:
-        """Let in a connection that will show its tokens within it. Raises :class:`Forbidden` or :class:`InvalidName`."""
+        """Let in a connection that will show tokens within it. Raises :class:`Forbidden` or :class:`InvalidName`."""
         with self._counting():
             self._check_origin(request.headers.get("origin"))
             check_tenant(tenant)
