@@ -104,6 +104,32 @@ class Pages:
         return Page(self, name)
 
 
+    async def open_y_sweet(
+        self,
+        name: str,
+        relay: RelayProcess,
+        doc_id: str,
+        *,
+        tenant: str = "acme",
+        token: str | None = None,
+        offline: bool = False,
+        **auth: Any,
+    ) -> Page:
+        """A client of y-sweet; ``token`` is its backend's, and ``auth`` what that asks for on its behalf."""
+        wanted = {"backend": backend_of(relay, tenant, token), "docId": doc_id, "offline": offline, "auth": auth}
+        await self.call("openYSweet", name, wanted)
+        return Page(self, name)
+
+    async def backend(self, call: str, *arguments: Any) -> Any:
+        """What y-sweet's own SDK does in a backend."""
+        return await self.call("backend", call, *arguments)
+
+
+def backend_of(relay: RelayProcess, tenant: str = "acme", token: str | None = None) -> str:
+    """The connection string of a backend; ``token`` is one of ours."""
+    return relay.ws.replace("ws://", f"ys://{token or relay.token(tenant)}@")
+
+
 @asynccontextmanager
 async def open_pages(*, speed: int = 1) -> AsyncIterator[Pages]:
     """A Node process; with ``speed`` its clock runs that many times as fast."""

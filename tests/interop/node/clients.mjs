@@ -12,6 +12,7 @@ if (speed !== 1) {
 
 const [Y, { WebSocket }, one, two, three, documents] = await Promise.all(
   ['yjs', 'ws', 'y-websocket-1', 'y-websocket-2', 'y-websocket-3', './documents.mjs'].map(name => import(name)))
+const { YSweetClient, backend } = await import('./y_sweet.mjs')
 const providers = { 1: one.WebsocketProvider, 2: two.WebsocketProvider, 3: three.WebsocketProvider }
 const warnings = []
 console.warn = (...words) => warnings.push(words.join(' '))
@@ -73,11 +74,17 @@ const root = (doc, kind, name) => ({ map: 'getMap', array: 'getArray', text: 'ge
 
 const commands = {
   open: (name, options) => { clients.set(name, new Client(options)) },
+  openYSweet: (name, options) => { clients.set(name, new YSweetClient(options)) },
+  more: name => of(name).more,
+  setAuth: (name, auth) => { of(name).auth = auth },
+  backend: (call, ...rest) => backend[call](...rest),
   connect: name => of(name).provider.connect(),
   disconnect: name => of(name).provider.disconnect(),
   destroy: name => { of(name).provider.destroy(); clients.delete(name) },
   // The cable is pulled: no close frame, no farewell, no reconnect.
   cut: name => { of(name).provider.shouldConnect = false; of(name).provider.ws?._socket.destroy() },
+  // The cable is pulled, and the page comes back by itself.
+  interrupt: name => { of(name).provider.websocket._socket.destroy() },
   edit: (name, steps) => of(name).doc.transact(() => {
     for (const [kind, place, method, ...rest] of steps) root(of(name).doc, kind, place)[method](...rest)
   }),
@@ -106,19 +113,20 @@ const commands = {
     const client = of(name)
     const map = client.doc.getMap('m')
     const next = () => {
-      if (!clients.has(name) || client.edits >= most) return
+      if (!clients.has(name) || client.edits >= most || client.isStopped) return
       map.set(`${name}-${client.edits}`, client.edits)
       setTimeout(next, 2)
     }
     next()
   },
+  stop: name => { of(name).isStopped = true },
 }
 
 const say = answer => process.stdout.write(JSON.stringify(answer) + '\n')
 for await (const line of createInterface({ input: process.stdin })) {
   const [id, name, ...rest] = JSON.parse(line)
   try {
-    say({ id, result: commands[name](...rest) ?? null })
+    say({ id, result: await commands[name](...rest) ?? null })
   } catch (error) {
     say({ id, error: String(error) })
   }
