@@ -51,6 +51,8 @@ class ClientTokens:
         wanted_s = TTL_S if request.ttl_s is None else request.ttl_s
         if wanted_s < 1:
             raise MalformedMessage("a token must live at least one second")
+        if request.user == "":
+            raise MalformedMessage("a user must have a name")
         ttl_s = min(wanted_s, self._ttl_max_s, grant.expires_at_s - int(now_s))
         if ttl_s < 1:
             raise CredentialRefused("expired", "the token has expired")

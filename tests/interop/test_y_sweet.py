@@ -62,6 +62,12 @@ async def shows(page: Page, **wanted: Any) -> None:
     await eventually(page.content, lambda content: content["m"] == wanted)
 
 
+async def saves(page: Page, count: int) -> None:
+    """Wait until the relay has said that so many more of its edits are on disk."""
+    wanted = (await page.state())["echoed"] + count
+    await eventually(page.state, lambda state: state["echoed"] >= wanted, what=f"{page.name} saved more")
+
+
 async def test_two_pages_edit_one_document_and_agree(relay: RelayProcess, pages: Pages, doc_id: str) -> None:
     one = await pages.open_y_sweet("one", relay, doc_id)
     two = await pages.open_y_sweet("two", relay, doc_id)
@@ -170,8 +176,7 @@ async def test_P27_what_was_acked_before_a_kill_is_there_after_it_and_the_rest_c
             await writer.call("write", 100_000)
         for kills in range(3):
             for writer in writers:
-                before = (await writer.state())["echoed"]
-                await eventually(writer.state, lambda state, before=before: state["echoed"] > before + 50)
+                await saves(writer, 50)
             await relay.kill()
             promised = {
                 f"{writer.name}-{number}" for writer in writers for number in range((await writer.state())["echoed"])
