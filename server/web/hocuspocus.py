@@ -159,7 +159,7 @@ class Documents:
             HOCUSPOCUS,
             self._connection.outbox,
             address=address,
-            spell=partial(_spell, address, tally),
+            spell=partial(spell, address, tally),
         )
         host = await self._relay.rooms.enter(room, member)
         seat = Seat(room, grant, member, host, tally, self._watched(address, grant))
@@ -257,7 +257,7 @@ def _farewell(error: SyncError) -> Ended:
     return Ended(f"{error.code}: {error}")
 
 
-def _spell(address: str, tally: Tally, message: Message) -> Sequence[bytes]:
+def spell(address: str, tally: Tally, message: Message) -> Sequence[bytes]:
     """What one member is told and nobody else. To its refusal belongs that the edit will never be settled."""
     match message:
         case Ack(through):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -103,6 +103,26 @@ class Pages:
         await self.call("open", name, wanted)
         return Page(self, name)
 
+
+    async def open_hocuspocus(
+        self,
+        name: str,
+        relay: RelayProcess,
+        document: str,
+        *,
+        tenant: str = "acme",
+        tokens: Sequence[str | int] = (),
+        **options: Any,
+    ) -> Page:
+        """A HocuspocusProvider; ``socket`` names one that was opened before, else it has its own."""
+        wanted = {
+            "url": f"{relay.ws}/hocuspocus/{tenant}",
+            "document": document,
+            "tokens": list(tokens) or [relay.token(tenant)],
+            **options,
+        }
+        await self.call("openHocuspocus", name, wanted)
+        return Page(self, name)
 
     async def open_y_sweet(
         self,

@@ -13,6 +13,7 @@ if (speed !== 1) {
 const [Y, { WebSocket }, one, two, three, documents] = await Promise.all(
   ['yjs', 'ws', 'y-websocket-1', 'y-websocket-2', 'y-websocket-3', './documents.mjs'].map(name => import(name)))
 const { YSweetClient, backend } = await import('./y_sweet.mjs')
+const { HocuspocusClient, SharedSocket, hocuspocus } = await import('./hocuspocus.mjs')
 const providers = { 1: one.WebsocketProvider, 2: two.WebsocketProvider, 3: three.WebsocketProvider }
 const warnings = []
 console.warn = (...words) => warnings.push(words.join(' '))
@@ -74,6 +75,11 @@ const root = (doc, kind, name) => ({ map: 'getMap', array: 'getArray', text: 'ge
 
 const commands = {
   open: (name, options) => { clients.set(name, new Client(options)) },
+  openSocket: (name, url) => { clients.set(name, new SharedSocket(url)) },
+  openHocuspocus: (name, { socket, ...options }) => {
+    clients.set(name, new HocuspocusClient({ ...options, shared: socket && of(socket) }))
+  },
+  hocuspocus: (name, call, ...rest) => hocuspocus[call](of(name), ...rest),
   openYSweet: (name, options) => { clients.set(name, new YSweetClient(options)) },
   more: name => of(name).more,
   setAuth: (name, auth) => { of(name).auth = auth },
