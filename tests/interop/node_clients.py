@@ -91,7 +91,7 @@ class Pages:
         token: str | None = None,
         **options: Any,
     ) -> Page:
-        """A client of y-websocket 1.5, 2.1 or 3.1, on its way to ``document``."""
+        """A client of y-websocket 1.5, 2.1 or 3.1, or of @y/websocket 4.0, on its way to ``document``."""
         wanted = {
             "version": version,
             "serverUrl": f"{relay.ws}/ws/{tenant}",

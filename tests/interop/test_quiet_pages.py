@@ -16,7 +16,7 @@ SIGNS = 12
 """At one every quarter of a second or less, several of the client's half minutes."""
 
 
-@pytest.mark.parametrize("version", [1, 2, 3], ids=["1.5", "2.1", "3.1"])
+@pytest.mark.parametrize("version", [1, 2, 3, 4], ids=["1.5", "2.1", "3.1", "@y 4.0"])
 async def test_P16_a_page_without_presence_stays_connected_while_nothing_happens(tmp_path: Path, version: int) -> None:
     need_node()
     async with (

@@ -12,7 +12,7 @@ from tests.integration.relay_process import RelayProcess, eventually
 from tests.interop.node_clients import Page, Pages, need_node, open_pages
 
 pytestmark = pytest.mark.interop
-VERSIONS = pytest.mark.parametrize("version", [1, 2, 3], ids=["1.5", "2.1", "3.1"])
+VERSIONS = pytest.mark.parametrize("version", [1, 2, 3, 4], ids=["1.5", "2.1", "3.1", "@y 4.0"])
 ASTRAL = "a😀b🏳️‍🌈c"
 
 
@@ -69,6 +69,22 @@ async def test_two_pages_edit_one_document_and_agree(
     third = await pages.open("third", relay, document, version=version)
     await third.synced()
     assert await third.content() == content
+
+
+async def test_pages_of_all_versions_agree(relay: RelayProcess, pages: Pages, document: str) -> None:
+    """The last of them with Yjs 14, the others with Yjs 13."""
+    opened = [await pages.open(f"page-{version}", relay, document, version=version) for version in (1, 2, 3, 4)]
+    for page in opened:
+        await page.synced()
+    for page in opened:
+        await page.edit(["map", "m", "set", page.name, ASTRAL], ["text", "t", "insert", 0, "é"])
+    for page in opened:
+        await page.saved()
+    wanted = {page.name: ASTRAL for page in opened}
+    assert await agree(*opened) == {"m": wanted, "a": [], "t": "éééé"}
+    await opened[-1].edit(["map", "m", "delete", "page-1"], ["text", "t", "delete", 1, 2])
+    await opened[-1].saved()
+    assert (await agree(*opened))["t"] == "éé"
 
 
 @VERSIONS
@@ -171,7 +187,7 @@ async def test_the_room_may_stand_in_the_url_or_in_the_name(
     assert (await agree(one, two))["m"] == {"k": 1}
 
 
-@pytest.mark.parametrize("version", [2, 3], ids=["2.1", "3.1"])
+@pytest.mark.parametrize("version", [2, 3, 4], ids=["2.1", "3.1", "@y 4.0"])
 async def test_a_token_may_come_as_a_subprotocol(
     relay: RelayProcess, pages: Pages, document: str, version: int
 ) -> None:

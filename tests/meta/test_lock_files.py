@@ -51,7 +51,7 @@ def test_a_host_in_a_lock_file_is_found(text: str) -> None:
 def test_the_javascript_clients_are_pinned_exactly_and_share_one_yjs() -> None:
     wanted = json.loads((NODE / "package.json").read_text())["dependencies"]
     assert [
-        name for name, version in wanted.items() if not re.fullmatch(r"(npm:[a-z-]+@)?\d+\.\d+\.\d+", version)
+        name for name, version in wanted.items() if not re.fullmatch(r"(npm:[a-z-]+@)?\d+\.\d+\.\d+(-\d+)?", version)
     ] == []
     locked = json.loads((NODE / "package-lock.json").read_text())["packages"]
     for shared in ("yjs", "lib0", "y-protocols"):

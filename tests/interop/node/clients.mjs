@@ -14,14 +14,18 @@ const [Y, { WebSocket }, one, two, three, documents] = await Promise.all(
   ['yjs', 'ws', 'y-websocket-1', 'y-websocket-2', 'y-websocket-3', './documents.mjs'].map(name => import(name)))
 const { YSweetClient, backend } = await import('./y_sweet.mjs')
 const { HocuspocusClient, SharedSocket, hocuspocus } = await import('./hocuspocus.mjs')
-const providers = { 1: one.WebsocketProvider, 2: two.WebsocketProvider, 3: three.WebsocketProvider }
+// The 4.x line brings a Yjs of its own, which says on import that there are two; they share nothing here.
+const [four, { Doc: Doc14 }] = await Promise.all([import('@y/websocket'), import('@y/y')])
+const providers = {
+  1: one.WebsocketProvider, 2: two.WebsocketProvider, 3: three.WebsocketProvider, 4: four.WebsocketProvider,
+}
 const warnings = []
 console.warn = (...words) => warnings.push(words.join(' '))
 const base64 = bytes => Buffer.from(bytes).toString('base64')
 
 class Client {
   constructor({ version, serverUrl, room, params, protocols, offline }) {
-    this.doc = new Y.Doc()
+    this.doc = version === 4 ? new Doc14() : new Y.Doc()
     this.edits = 0 // local transactions so far
     this.echoed = 0 // of these, how many the relay has echoed, which it does once they are on disk
     this.sent = []
