@@ -214,6 +214,7 @@ async def test_P26_a_wrong_token_keeps_one_document_shut_and_leaves_the_others_o
     expired = relay.token(ttl_s=1, now_s=1_000_000_000)
     foreign = relay.token("beta")
     narrow = relay.token(documents=["elsewhere/*"])
+    bad = good
     for number, token in enumerate([expired, foreign, narrow, "nonsense", ""]):
         bad = await pages.open_hocuspocus(
             f"bad-{number}", relay, f"{document}-{number}", socket="socket", tokens=[token]

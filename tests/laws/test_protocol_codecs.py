@@ -10,10 +10,13 @@ from hypothesis import strategies as st
 
 from crdt_sync.errors import InvalidName, LimitExceeded, MalformedMessage, OutOfTurn, ProtocolError
 from crdt_sync.limits import DEFAULT_LIMITS, Limits
-from crdt_sync.protocol import multiplexed, presence_codec, state_vector, wire, y_sweet, y_websocket
+from crdt_sync.protocol import hocuspocus, multiplexed, presence_codec, state_vector, wire, y_sweet, y_websocket
 from crdt_sync.protocol.messages import (
     Ack,
+    Admitted,
+    Authenticate,
     Denied,
+    Ended,
     Leave,
     Message,
     NewUpdate,
@@ -21,8 +24,11 @@ from crdt_sync.protocol.messages import (
     PresenceEntry,
     PresenceRequest,
     SaveMark,
+    Settled,
+    Stateless,
     StateReply,
     StateRequest,
+    TokenRequest,
 )
 from crdt_sync.values import check_document
 from tests.laws.mutants import mutant
@@ -44,6 +50,16 @@ sync_messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(NewUpdate, st.binary(max_size=60)),
     presences,
     st.just(PresenceRequest()),
+)
+provider_messages: st.SearchStrategy[Message] = st.one_of(
+    st.builds(Authenticate, texts),
+    st.just(TokenRequest()),
+    st.builds(Admitted, st.booleans()),
+    st.builds(Denied, st.from_regex(r"[a-z-]{1,12}", fullmatch=True), texts),
+    st.builds(Stateless, texts),
+    st.just(Leave()),
+    st.builds(Ended, texts),
+    st.builds(Settled, st.booleans()),
 )
 control_messages = st.builds(Ack, ids) | st.builds(Denied, texts, texts) | st.just(Leave())
 documents = st.lists(st.from_regex(r"[a-z0-9_][a-z0-9._-]{0,8}", fullmatch=True), min_size=1, max_size=4).map("/".join)
@@ -82,6 +98,32 @@ def test_a_multiplexed_message_comes_back_from_its_frame(document: str, message:
     assert multiplexed.decode(multiplexed.encode(document, message), DEFAULT_LIMITS) == (document, message)
 
 
+addresses = (
+    st.tuples(texts.filter(lambda name: bool(name.partition("\0")[0].strip())), texts).map("\0".join) | documents
+)
+
+
+@given(addresses, sync_messages | provider_messages)
+def test_a_hocuspocus_message_comes_back_from_its_frame(address: str, message: Message) -> None:
+    envelope = hocuspocus.open_frame(hocuspocus.encode(address, message))
+    assert (envelope.address, envelope.document) == (address, address.partition("\0")[0])
+    kinds = (envelope.is_token, envelope.is_update, envelope.is_state_request, envelope.is_presence, envelope.is_leave)
+    assert kinds == (
+        isinstance(message, Authenticate | TokenRequest | Admitted | Denied),
+        isinstance(message, NewUpdate | StateReply),
+        isinstance(message, StateRequest),
+        isinstance(message, Presence),
+        isinstance(message, Leave | Ended),
+    )
+    assert hocuspocus.decode(envelope, DEFAULT_LIMITS) == message
+
+
+@pytest.mark.parametrize("message", [Ack(1), SaveMark(1)])
+def test_the_hocuspocus_dialect_has_no_word_for_a_number_of_acks(message: Message) -> None:
+    with pytest.raises(OutOfTurn):
+        hocuspocus.encode("d", message)
+
+
 @given(states)
 def test_a_state_vector_comes_back_from_its_bytes(state: dict[int, int]) -> None:
     assert state_vector.decode(state_vector.encode(state), 8) == state
@@ -99,6 +141,7 @@ def decode_everything(raw: bytes) -> None:
     decoders = (
         lambda: y_websocket.encode(y_websocket.decode(raw, DEFAULT_LIMITS)),
         lambda: y_sweet.encode(y_sweet.decode(raw, DEFAULT_LIMITS)),
+        lambda: hocuspocus.encode("d", hocuspocus.decode(hocuspocus.open_frame(raw), DEFAULT_LIMITS)),
         lambda: multiplexed.encode(*multiplexed.decode(raw, DEFAULT_LIMITS)),
         lambda: state_vector.encode(state_vector.decode(raw, 100)),
         lambda: presence_codec.encode(presence_codec.decode(raw, DEFAULT_LIMITS)),
@@ -118,6 +161,17 @@ def decode_everything(raw: bytes) -> None:
 @example(b"\x84\x00\x00")
 def test_any_frame_is_a_message_or_a_protocol_error(raw: bytes) -> None:
     decode_everything(raw)
+
+
+@settings(max_examples=300)
+@given(addresses, st.lists(sync_messages | provider_messages, min_size=1, max_size=4), st.integers(0, 2**32))
+def test_any_damaged_hocuspocus_frame_is_a_message_or_a_protocol_error(
+    address: str, said: list[Message], seed: int
+) -> None:
+    random = Random(seed)
+    frames = [hocuspocus.encode(address, message) for message in said]
+    for frame in frames:
+        decode_everything(mutant(frame, frames, random))
 
 
 @settings(max_examples=300)
