@@ -22,7 +22,8 @@ What Hocuspocus servers say among themselves (4 and 6) is refused.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Final, NamedTuple
 
 from crdt_sync.errors import LimitExceeded, MalformedMessage, OutOfTurn
 from crdt_sync.limits import Limits
@@ -54,8 +55,8 @@ ADDRESS_BYTES_MAX = 512
 """Far more than a name of ours and a session's have together."""
 SEPARATOR = "\0"
 
-_SCOPES = {True: "read-write", False: "readonly"}
-_MAY_WRITE = {scope: may_write for may_write, scope in _SCOPES.items()}
+_SCOPES: Final[Mapping[bool, str]] = {True: "read-write", False: "readonly"}
+_MAY_WRITE: Final[Mapping[str, bool]] = {scope: may_write for may_write, scope in _SCOPES.items()}
 
 
 class Envelope(NamedTuple):

@@ -30,6 +30,18 @@ async def test_P16_a_page_without_presence_stays_connected_while_nothing_happens
         assert (state["opens"], state["closes"], state["connected"]) == (1, [], True)
 
 
+async def test_P16_a_quiet_hocuspocus_page_without_presence_stays_connected(tmp_path: Path) -> None:
+    need_node()
+    async with (
+        RelayProcess(tmp_path, liveness_s=0.2, free_space_bytes_min=0) as relay,
+        open_pages(speed=SPEED) as pages,
+    ):
+        page = await pages.open_hocuspocus("quiet", relay, "quiet", awareness=None)
+        await eventually(page.state, lambda state: state["empties"] >= SIGNS)
+        state = await page.state()
+        assert (state["opens"], state["closes"], state["connected"]) == (1, [], True)
+
+
 async def test_without_signs_of_life_it_would_come_back_again_and_again(tmp_path: Path) -> None:
     """What makes the test above one that can fail."""
     need_node()

@@ -156,3 +156,43 @@ async def test_P1_P2_what_was_promised_before_a_kill_is_there_after_it(
             rooms = await relay.run_command("rooms", "--plain")
             figures = {row.split("\t")[0]: row.split("\t") for row in rooms.stdout.splitlines()}
             assert int(figures[f"acme/{DOCUMENT}"][4]) > 0, "no snapshot was ever made"
+
+
+async def claims_saved(page: Page, edits: int) -> None:
+    await eventually(page.state, lambda state: state["echoed"] >= edits)
+
+
+@pytest.mark.parametrize("seed", [20261121])
+async def test_P1_P25_a_hocuspocus_page_that_said_saved_before_a_kill_was_right(tmp_path: Path, seed: int) -> None:
+    """Its pages live through all kills: what they did meanwhile waits in their queues, and comes to 0 in the end."""
+    need_node()
+    rng = random.Random(seed)
+    async with RelayProcess(tmp_path, free_space_bytes_min=0) as relay, open_pages() as nodes:
+        tokens = [relay.token()]
+        pages = [await nodes.open_hocuspocus(f"page-{n}", relay, DOCUMENT, tokens=tokens) for n in range(3)]
+        for page in pages:
+            await page.synced()
+            await page.call("write", 100_000)
+        claims = 0
+        for _ in range(ROUNDS):
+            wanted = rng.randint(50, 300) + max([(await page.state())["echoed"] for page in pages])
+            await claims_saved(pages[0], wanted)
+            await relay.kill()
+            saved = {page.name: (await page.state())["echoed"] for page in pages}
+            seen = [set((await page.content())["m"]) for page in pages]
+            await relay.start()
+            found = (await content_of(relay, DOCUMENT)).keys()
+            for page, others in zip(pages, seen, strict=True):
+                assert {f"{page.name}-{n}" for n in range(saved[page.name])} <= found
+                assert {key for key in others if not key.startswith(page.name)} <= found
+            claims += sum(saved.values())
+        assert claims
+        for page in pages:
+            await page.call("stop")
+        for page in pages:
+            await page.synced()
+            await page.saved()
+        found = (await content_of(relay, DOCUMENT)).keys()
+        for page in pages:
+            edits = (await page.state())["edits"]
+            assert {f"{page.name}-{n}" for n in range(edits)} <= found
