@@ -27,7 +27,7 @@ from server.web.relay import Relay, relay_of
 from server.web.visits import visit
 
 BETWEEN: Final = "/ws/"
-NO_STORE: Final = {"Cache-Control": "no-store"}
+NO_STORE: Final[Mapping[str, str]] = {"Cache-Control": "no-store"}
 AUTHORIZATIONS: Final = ("full", "read-only")
 
 

@@ -58,6 +58,22 @@ const commands = {
     await lines.next()
     await until('saved after the return', () => isSaved)
   },
+  sweet: async () => {
+    const { clientToken } = await import('./sweet_backend.js')
+    const { openSweet } = await import('./sweet_page.js')
+    const server = RELAY.replace('ws://', `ys://${TOKEN}@`)
+    let isSaved
+    const askBackend = () => clientToken(server, 'notes/sweet', 'ada', true)
+    const { doc, provider } = openSweet('notes/sweet', askBackend, is => { isSaved = is }, { WebSocketPolyfill: WebSocket })
+    await until('nothing to save', () => isSaved)
+    doc.getMap('m').set('a', 1)
+    say(isSaved ? 'shown too early' : 'not saved')
+    await until('saved', () => isSaved)
+    provider.disconnect()
+    const reader = openSweet('notes/sweet', () => clientToken(server, 'notes/sweet', 'bob', false), () => {},
+      { WebSocketPolyfill: WebSocket })
+    await until('read', () => reader.doc.getMap('m').get('a') === 1)
+  },
   viewer: async () => {
     const { connectShowingSaved } = await import('./saved.js')
     let isSaved
