@@ -34,7 +34,14 @@ from server.web.hocuspocus import hocuspocus_endpoint
 from server.web.multiplexed import multiplexed_endpoint
 from server.web.relay import Relay
 from server.web.tickets import issue_ticket
-from server.web.y_sweet import authorize_client, new_document, read_as_update, write_update, y_sweet_endpoint
+from server.web.y_sweet import (
+    authorize_client,
+    check_store,
+    new_document,
+    read_as_update,
+    write_update,
+    y_sweet_endpoint,
+)
 from server.web.y_websocket import y_websocket_endpoint
 
 log = structlog.get_logger(__name__)
@@ -61,6 +68,7 @@ def build_app(settings: Settings, own_url: str | None = None) -> Starlette:
             Route("/metrics", health.metrics),
             Route("/api/v1/tickets", issue_ticket, methods=["POST"]),
             Route("/api/v1/documents/retire", retire_document, methods=["POST"]),
+            Route("/check_store", check_store, methods=["POST"]),
             Route("/doc/new", new_document, methods=["POST"]),
             Route("/doc/{doc_id:path}/auth", authorize_client, methods=["POST"]),
             Route("/d/{doc_id:path}/as-update", read_as_update, methods=["GET"]),

@@ -56,6 +56,21 @@ async def new_document(request: Request) -> Response:
     return JSONResponse({"docId": doc_id}, headers=NO_STORE)
 
 
+async def check_store(request: Request) -> Response:
+    """``POST /check_store``: 200 with ``ok``, and ``error`` where the tenant's store can't be used now."""
+    relay = relay_of(request)
+    try:
+        grant = relay.door.admit(request, None).grant
+    except SyncError as error:
+        return problem_response(error)
+    try:
+        await relay.tenants.store(grant.tenant)
+        relay.tenants.check_free_space()
+    except SyncError as error:
+        return JSONResponse({"ok": False, "error": str(error)}, headers=NO_STORE)
+    return JSONResponse({"ok": True}, headers=NO_STORE)
+
+
 async def authorize_client(request: Request) -> Response:
     """``POST /doc/{id}/auth``: 200 with the client token of one page, for one document and a short time."""
     relay, doc_id = relay_of(request), request.path_params["doc_id"]

@@ -33,13 +33,14 @@ def need_clients() -> None:
 
 
 def install_clients(folder: Path) -> None:
-    """Stands for ``npm install`` of yjs and what the pages use with it, with the versions that are pinned for the tests."""
+    """Stands for ``npm install`` of yjs and what pages use with it, in the versions that are pinned for the tests."""
     modules = folder / "node_modules"
     modules.mkdir(parents=True)
     names = {"yjs": "yjs", "ws": "ws", "lib0": "lib0", "y-protocols": "y-protocols", "y-websocket": "y-websocket-3"}
     for name, pinned in names.items():
         (modules / name).symlink_to(CLIENTS / pinned)
-    (modules / "@y-sweet").symlink_to(CLIENTS / "@y-sweet")
+    for scope in ("@y-sweet", "@hocuspocus"):
+        (modules / scope).symlink_to(CLIENTS / scope)
 
 
 def environment() -> dict[str, str]:

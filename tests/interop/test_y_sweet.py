@@ -304,6 +304,38 @@ async def test_a_whole_document_goes_in_and_out_over_http(relay: RelayProcess, p
     assert await pages.backend("contentOf", await pages.backend("read", server, copy)) == wanted
 
 
+async def test_P1_what_came_over_http_survives_a_kill_and_a_compaction(tmp_path: Path) -> None:
+    need_node()
+    async with (
+        RelayProcess(tmp_path, free_space_bytes_min=0, compact_log_records_max=5) as relay,
+        open_pages() as pages,
+    ):
+        server, author = backend_of(relay), Author()
+        assert await pages.backend("check", server) == {"ok": True}
+        wanted = {}
+        for number in range(20):
+            update = author.put(f"k{number}", number)
+            assert await pages.backend("write", server, "load", base64.b64encode(update).decode()) is None
+            wanted[f"k{number}"] = number
+        await eventually(lambda: relay.meter("compactions_total"), lambda count: count > 0)
+        update = author.put("last", True)
+        assert await pages.backend("write", server, "load", base64.b64encode(update).decode()) is None
+        # A snapshot and what came after it are one update for whoever asks.
+        for _ in range(2):
+            read = await pages.backend("contentOf", await pages.backend("read", server, "load"))
+            assert read["m"] == {**wanted, "last": True}
+            await relay.kill()
+            await relay.start()
+
+
+async def test_a_backend_is_told_that_nothing_can_be_kept(tmp_path: Path) -> None:
+    need_node()
+    async with RelayProcess(tmp_path, free_space_bytes_min=1 << 60) as relay, open_pages() as pages:
+        checked = await pages.backend("check", backend_of(relay))
+        assert not checked["ok"]
+        assert "free_space_bytes_min" in checked["error"]
+
+
 async def test_P28_over_http_a_reader_reads_and_a_bad_update_is_refused(
     relay: RelayProcess, pages: Pages, doc_id: str
 ) -> None:

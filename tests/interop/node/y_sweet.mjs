@@ -56,6 +56,7 @@ const failing = async promise => {
 export const backend = {
   create: (server, docId) => failing(new DocumentManager(server).createDoc(docId)),
   token: (server, docId, auth) => failing(new DocumentManager(server).getClientToken(docId, auth)),
+  check: server => failing(new DocumentManager(server).checkStore()),
   read: async (server, docId) => base64(await new DocumentManager(server).getDocAsUpdate(docId)),
   readAs: async clientToken => base64(await new DocConnection(clientToken).getAsUpdate()),
   write: (server, docId, update) => failing(
