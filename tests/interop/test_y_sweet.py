@@ -129,6 +129,29 @@ async def test_pages_of_three_kinds_and_a_peer_are_in_one_room(
         await eventually(plain.states, lambda states: ada not in states)
 
 
+async def test_pages_of_every_dialect_are_in_one_room(relay: RelayProcess, pages: Pages, doc_id: str) -> None:
+    document = document_of(doc_id)
+    opened = [
+        await pages.open_y_sweet("sweet", relay, doc_id),
+        await pages.open_hocuspocus("hocuspocus", relay, document),
+        *[await pages.open(f"plain-{version}", relay, document, version=version) for version in (1, 3, 4)],
+    ]
+    for page in opened:
+        await page.edit(["map", "m", "set", page.name, ASTRAL], ["text", "t", "insert", 0, "é"])
+    wanted = {"m": {page.name: ASTRAL for page in opened}, "a": [], "t": "é" * len(opened)}
+    for page in opened:
+        await eventually(page.content, lambda content: content == wanted, what=f"{page.name} shows all")
+        await page.saved()
+        await page.call("setState", {"name": page.name})
+    for page in opened:
+
+        def knows_all(states: dict[int, Any]) -> bool:
+            return {state["name"] for state in states.values() if state} == wanted["m"].keys()  # type: ignore[attr-defined]
+
+        await eventually(page.states, knows_all, what=f"{page.name} sees who is here")
+    assert await content_of(relay, document) == wanted["m"]
+
+
 async def test_P27_edits_made_offline_count_as_local_until_they_are_on_disk(
     relay: RelayProcess, pages: Pages, doc_id: str
 ) -> None:

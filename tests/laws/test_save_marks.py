@@ -92,7 +92,7 @@ def test_P27_what_a_mark_says_to_be_on_disk_is_kept(story: Story) -> None:
 
 
 def test_a_room_that_answers_before_it_was_told_the_state_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As y-sweet's own server does: the page did its edit before it came, and has not said so yet."""
+    """The page did its edit before it came, and has not said so yet."""
     acknowledge = Room._acknowledge
 
     def eagerly(room: Room, turn: Turn) -> None:

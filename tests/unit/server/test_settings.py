@@ -109,6 +109,7 @@ def test_settings_are_frozen() -> None:
         ("ALLOWED_ORIGINS", "shop.example", "allowed_origins must be origins as browsers send them"),
         ("ALLOWED_ORIGINS", "https://shop.example/", "allowed_origins must be origins as browsers send them"),
         ("ALLOWED_ORIGINS", "*", "allowed_origins must be origins as browsers send them"),
+        ("PUBLIC_URL", "https://sync.shop.example/ws", "public_url must be a scheme and a host"),
         ("LIMITS__CLIENTS_MAX", "x", "limits.clients_max must be a valid integer, but .*CLIENTS_MAX says x"),
         ("LIMITS__FRAME_BYTES_MAX", "9", "limits: update_part_bytes_max must be at most half of frame_bytes_max"),
     ],
@@ -220,7 +221,7 @@ def test_every_setting_is_explained_and_has_its_own_variable() -> None:
 def test_every_explained_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     defaults = {value.name: value.value for value in describe_settings(Settings())}
     for doc in explain_settings():
-        monkeypatch.setenv(doc.env, "" if doc.type == "list" else defaults[doc.name].replace("unset", "somewhere"))
+        monkeypatch.setenv(doc.env, "" if doc.type == "list" else defaults[doc.name].replace("unset", "http://here"))
     described = describe_settings(load_settings())
     assert {value.source.split()[0] for value in described} == {"environment"}
 
