@@ -103,7 +103,6 @@ class Pages:
         await self.call("open", name, wanted)
         return Page(self, name)
 
-
     async def open_hocuspocus(
         self,
         name: str,
