@@ -58,6 +58,21 @@ const commands = {
     await lines.next()
     await until('saved after the return', () => isSaved)
   },
+  hocuspocus: async () => {
+    const { openShared, openSocket } = await import('./hocuspocus_page.js')
+    const socket = openSocket(RELAY, { WebSocketPolyfill: WebSocket, delay: 50, minDelay: 50 })
+    const tokens = [shortToken]
+    let isSaved
+    const freshToken = async () => (tokens.shift() ?? (() => TOKEN))()
+    const provider = openShared(socket, 'notes/hocuspocus', freshToken, is => { isSaved = is })
+    await until('nothing to save', () => isSaved)
+    provider.document.getMap('m').set('a', 1)
+    say(isSaved ? 'shown too early' : 'not saved')
+    await until('saved', () => isSaved)
+    await until('a fresh token', () => tokens.length === 0 && provider.authorizedScope === 'read-write')
+    const reader = openShared(socket, 'notes/other', () => TOKEN, () => {})
+    await until('two on one socket', () => reader.synced)
+  },
   sweet: async () => {
     const { clientToken } = await import('./sweet_backend.js')
     const { openSweet } = await import('./sweet_page.js')

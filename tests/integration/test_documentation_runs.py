@@ -223,6 +223,11 @@ def test_the_page_of_the_how_to_renews_its_token(open_shop: Clone) -> None:
         driver.says("connected", "expired", "connected again")
 
 
+def test_the_hocuspocus_page_of_the_how_to_says_saved_when_it_is(open_shop: Clone) -> None:
+    with yjs_page(open_shop, "hocuspocus") as driver:
+        driver.says("nothing to save", "not saved", "saved", "a fresh token", "two on one socket")
+
+
 def test_the_y_sweet_page_of_the_how_to_says_saved_when_it_is(open_shop: Clone) -> None:
     with yjs_page(open_shop, "sweet") as driver:
         driver.says("nothing to save", "not saved", "saved", "read")
