@@ -44,7 +44,7 @@ class Limits:
     """How far one entry may move an id's presence clock: a jump to the end would mute the id for good."""
     stateless_bytes_max: int = 16 << 10
     """Text of one stateless message."""
-    waiting_bytes_max: int = 64 << 10
+    waiting_bytes_max: int = 16 << 10
     """Kept of what a Hocuspocus connection says about documents whose token has not come; the oldest is forgotten."""
     inbox_messages_max: int = 1_024
     """Messages waiting in one room; a full inbox stops reading its sockets, and that is the backpressure."""

@@ -135,15 +135,20 @@ async def test_P25_the_number_reaches_0_when_all_is_on_disk_and_not_before(
     assert (await more(one))["unsyncedChanges"] == 20
     await one.call("connect")
     await settled(one)
+    assert (await more(one))["acks"] == 1
     for _ in range(3):
         await one.edit(["map", "m", "set", "more", 1], ["text", "t", "insert", 0, "x"])
         await one.edit(["text", "t", "delete", 0, 1])
         await one.saved()
-    await one.call("interrupt")
+    assert (await more(one))["acks"] == 7
+    await one.call("disconnect")
     for number in range(20):
-        await one.edit(["map", "m", "set", f"q{number}", number])
+        await one.edit(["map", "m", "set", f"q{number}", number], ["text", "t", "insert", 0, "x"])
+        await one.edit(["text", "t", "delete", 0, 1])
+    await one.call("connect")
     await settled(one)
     await one.saved()
+    assert (await more(one))["acks"] == 8
     assert (await one.state())["opens"] == 2
     found = await content_of(relay, document)
     assert {f"k{n}" for n in range(20)} | {f"q{n}" for n in range(20)} <= found.keys()

@@ -12,7 +12,12 @@ const socketOptions = (url, noted) => ({
     constructor (...options) {
       super(...options)
       this.on('open', () => noted.opens++)
-      this.on('message', data => { if (Buffer.from(data).equals(Buffer.from([9]))) noted.empties++ })
+      this.on('message', data => {
+        const frame = Buffer.from(data)
+        if (frame.equals(Buffer.from([9]))) noted.empties++
+        // A sync status that says "on disk"; addresses in tests are shorter than 128 bytes.
+        if (frame.length === frame[0] + 3 && frame.readUInt16BE(frame[0] + 1) === 0x0801) noted.acks++
+      })
       this.on('close', (code, reason) => noted.closes.push([code, reason.toString()]))
     }
   },
@@ -21,7 +26,7 @@ const socketOptions = (url, noted) => ({
 // One socket for several clients.
 export class SharedSocket {
   constructor (url) {
-    Object.assign(this, { opens: 0, empties: 0, closes: [], refusals: 0 })
+    Object.assign(this, { opens: 0, empties: 0, acks: 0, closes: [], refusals: 0 })
     this.socket = new HocuspocusProviderWebsocket(socketOptions(url, this))
   }
 
@@ -31,7 +36,7 @@ export class SharedSocket {
 export class HocuspocusClient {
   // `tokens` are shown one after the other, the last one again and again; a number is how many ms to think before.
   constructor ({ url, shared, document, tokens, offline, ...options }) {
-    Object.assign(this, { opens: 0, empties: 0, closes: [], refusals: 0, edits: 0, echoed: 0 })
+    Object.assign(this, { opens: 0, empties: 0, acks: 0, closes: [], refusals: 0, edits: 0, echoed: 0 })
     this.doc = new Y.Doc()
     this.tokens = tokens
     this.events = [] // in their order: what the provider has told its page
@@ -82,7 +87,7 @@ export class HocuspocusClient {
 
   get more () {
     const { unsyncedChanges, isAuthenticated, authorizedScope, synced } = this.inner
-    return { unsyncedChanges, isAuthenticated, authorizedScope, synced, events: this.events }
+    return { unsyncedChanges, isAuthenticated, authorizedScope, synced, events: this.events, acks: this.acks }
   }
 }
 
