@@ -18,17 +18,23 @@ class Tally:
     """Updates of one member in the order in which it sends them, and how many acks each is worth."""
 
     def __init__(self) -> None:
-        self._state: StateVector = {}
+        self.state: StateVector | None = None
+        """What the provider held when it began to count, if it has."""
         self._worth: deque[int] = deque()
         self._settled = 0
         self._worth_of_state = 0
 
-    def began(self, state: StateVector, *, missed: int = 0) -> None:
-        """The provider asks for our state and counts anew. ``missed`` updates of it came since, and were not kept: they
-        come again with its state."""
-        self._state = state
+    @property
+    def owed(self) -> int:
+        """What the provider still waits for."""
+        return sum(self._worth) + self._worth_of_state
+
+    def began(self, state: StateVector, *, worth: int = 1) -> None:
+        """The provider asks for our state and counts anew. Its own is worth more than 1 if updates of it came since and
+        were not kept: they come again with it."""
+        self.state = state
         self._worth = deque(0 for _ in self._worth)
-        self._worth_of_state = 1 + missed
+        self._worth_of_state = worth
 
     def heard_state(self) -> None:
         """It answers with its state: the first time, that is what it counts as one."""
@@ -37,7 +43,8 @@ class Tally:
 
     def heard(self, update: DecodedUpdate, *, from_queue: bool) -> None:
         """It sends an update. ``from_queue``: it may have been waiting for the connection."""
-        began_before = any(section.structs[0].clock < self._state.get(section.client, 0) for section in update.sections)
+        held = self.state or {}
+        began_before = any(section.structs[0].clock < held.get(section.client, 0) for section in update.sections)
         # An update that only deletes does not show when it was made. Telling too little is put right with the next
         # connection; telling too much would be a lie.
         is_unknown = from_queue and not update.sections

@@ -168,14 +168,14 @@ class Documents:
         early = self._waiting.claim(address)
         for frame in (early.state_request, early.presence):
             if frame is not None:
-                await self._hear(hocuspocus.open_frame(frame), seat, heard_at_s, missed=early.missed)
+                await self._hear(hocuspocus.open_frame(frame), seat, heard_at_s, worth=early.worth)
 
-    async def _hear(self, envelope: Envelope, seat: Seat, heard_at_s: float, *, missed: int = 0) -> None:
+    async def _hear(self, envelope: Envelope, seat: Seat, heard_at_s: float, *, worth: int = 1) -> None:
         message = hocuspocus.decode(envelope, self._relay.limits)
         update = await self._connection.decoded(message)
         match message:
             case StateRequest(state):
-                seat.tally.began(state, missed=missed)
+                seat.tally.began(state, worth=worth)
             case StateReply():
                 seat.tally.heard_state()
             case NewUpdate():
@@ -229,9 +229,13 @@ class Documents:
         seat.watch = loop.call_later(_left_s(seat.grant), self._dismiss, address, expired)
 
     def _dismiss(self, address: str, error: SyncError) -> None:
-        if address in self._seats:
+        seat = self._seats.get(address)
+        if seat is not None:
             self._leave(address)
             self._put(address, _farewell(error))
+            if seat.tally.state is not None:
+                request = hocuspocus.encode(address, StateRequest(seat.tally.state))
+                self._waiting.put_back(address, request, seat.tally.owed)
 
     def _put(self, address: str, message: Message) -> None:
         self._connection.outbox.put(hocuspocus.encode(address, message))

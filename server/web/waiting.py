@@ -17,8 +17,8 @@ class Early:
 
     state_request: bytes | None = None
     presence: bytes | None = None
-    missed: int = 0
-    """Updates since the state request."""
+    worth: int = 0
+    """How many acks the answer to the state request is worth: its own, and those of the updates since."""
 
     def size_bytes(self, address: str) -> int:
         return _ENTRY_BYTES + len(address) + len(self.state_request or b"") + len(self.presence or b"")
@@ -44,11 +44,19 @@ class Waiting:
         if envelope.is_leave:
             return
         if envelope.is_state_request:
-            early.state_request, early.missed = frame, 0
+            early.state_request, early.worth = frame, 1
         elif envelope.is_presence:
             early.presence = frame
-        elif envelope.is_update:
-            early.missed += 1
+        elif envelope.is_update and early.state_request is not None:
+            early.worth += 1
+        self._put(address, early)
+
+    def put_back(self, address: str, state_request: bytes, worth: int) -> None:
+        """Keep the last question of a provider whose token has ended; it does not ask again with the next one."""
+        self.claim(address)
+        self._put(address, Early(state_request, worth=worth))
+
+    def _put(self, address: str, early: Early) -> None:
         self._early[address] = early
         self._bytes += early.size_bytes(address)
         while self._bytes > self._bytes_max:

@@ -94,12 +94,13 @@ async def test_two_pages_edit_one_document_and_agree(relay: RelayProcess, pages:
     assert (await more(one))["authorizedScope"] == "read-write"
 
 
-async def test_pages_of_two_dialects_and_a_python_peer_share_a_room(
+async def test_pages_of_three_dialects_and_a_python_peer_share_a_room(
     relay: RelayProcess, pages: Pages, tmp_path: Path
 ) -> None:
     document = f"inventory/{PERIOD}"
     one = await pages.open_hocuspocus("one", relay, document)
     two = await pages.open("two", relay, document)
+    three = await pages.open_y_sweet("three", relay, document)
     await one.synced()
     await two.synced()
     await one.call("setState", {"name": "Ada"})
@@ -115,11 +116,12 @@ async def test_pages_of_two_dialects_and_a_python_peer_share_a_room(
         await peer.sync()
         await one.edit(["map", "m", "set", "by", "one"])
         await two.edit(["text", "t", "insert", 0, ASTRAL])
-        await one.saved()
-        await two.saved()
+        await three.edit(["array", "a", "push", [3]])
+        for page in (one, two, three):
+            await page.saved()
         await peer.sync()
-        content = await agree(one, two)
-        assert (content["m"], content["t"]) == ({"by": "one"}, ASTRAL)
+        content = await agree(one, two, three)
+        assert (content["m"], content["t"], content["a"]) == ({"by": "one"}, ASTRAL, [3])
         async with peer.read() as docs:
             assert docs.inventory.stock("tea", at="shop") == 3
     assert await pages.call("stock", ["one"], "tea", "shop") == 3
@@ -277,6 +279,13 @@ async def test_P26_without_a_fresh_token_the_document_is_closed_and_the_others_s
     await brief.synced()
     ((reason,),) = await told(brief, "closed")
     assert reason == "unauthenticated: the token has expired"
+    # Another one after all: what was edited meanwhile arrives, and the number is right.
+    await brief.edit(["map", "m", "set", "late", 1])
+    await brief.call("hocuspocus", "sendToken", relay.token())
+    await settled(brief)
+    await brief.edit(["map", "m", "set", "later", 2])
+    await brief.saved()
+    assert await content_of(relay, document) == {"late": 1, "later": 2}
     await stays.edit(["map", "m", "set", "k", 1])
     await stays.saved()
     assert (await pages.call("more", "socket"))["closes"] == []

@@ -25,10 +25,17 @@ def test_the_latest_request_and_presence_are_kept_and_updates_are_counted_from_t
     keep(waiting, "d", NewUpdate(b"1"), StateRequest({1: 1}), NewUpdate(b"2"), StateRequest({1: 2}))
     keep(waiting, "d", NewUpdate(b"3"), presence, PresenceRequest(), StateReply(b"4"))
     assert waiting.claim("d") == Early(
-        hocuspocus.encode("d", StateRequest({1: 2})), hocuspocus.encode("d", presence), missed=2
+        hocuspocus.encode("d", StateRequest({1: 2})), hocuspocus.encode("d", presence), worth=3
     )
     assert waiting.claim("d") == Early()
     assert waiting.size_bytes == 0
+
+
+def test_what_is_put_back_is_as_good_as_said() -> None:
+    waiting, request = make_waiting(), hocuspocus.encode("d", StateRequest({1: 1}))
+    waiting.put_back("d", request, 0)
+    keep(waiting, "d", NewUpdate(b"1"))
+    assert waiting.claim("d") == Early(request, worth=1)
 
 
 def test_who_leaves_is_forgotten() -> None:
