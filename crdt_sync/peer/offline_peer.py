@@ -246,7 +246,7 @@ class OfflinePeer(Hindsight, PersonalData):
         month = period or period_of(self._writer.now_ms())
         catalog, name = await self._shelf.open(CATALOG), metrics_document(month)
         metrics = None if self._shelf.has_ended(name) else await self._shelf.open(name)
-        into = period or await period_to_write(self._shelf, month, self._writer.now_ms(), self._limits)
+        into = period or await period_to_write(self._shelf, catalog, month, self._writer.now_ms(), self._limits)
         stock = await open_periods(self._shelf, catalog, into, others)
         return Desk(catalog, into, stock, metrics, beside, self._writer, self._limits, month=month)
 
