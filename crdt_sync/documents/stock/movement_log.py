@@ -76,6 +76,7 @@ class MovementLog(ABC):
                 noted=self._known_periods,
                 close=self._close,
                 move_in=self._move_in,
+                uncovered=self._warm.uncovered,
             )
         return self._books
 

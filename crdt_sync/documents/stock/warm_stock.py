@@ -6,7 +6,7 @@ from collections.abc import Collection, Hashable, Mapping
 
 from crdt_sync.documents.roots import Roots, RootsView, Value
 from crdt_sync.documents.schema import MOVEMENTS
-from crdt_sync.documents.stock.coverage import homes, read_covers
+from crdt_sync.documents.stock.coverage import Uncovered, homes, read_covers
 from crdt_sync.documents.stock.folds import NO_FOLDS, Folds, read_folds, read_notes, usable
 from crdt_sync.documents.stock.originals import ORIGINALS, entries_of, entry_of, keys_of
 from crdt_sync.documents.stock.stock_index import StockIndex
@@ -22,6 +22,8 @@ class WarmStock:
     def __init__(self, unreadable: Collection[str] = ()) -> None:
         self.unreadable = frozenset(unreadable)
         """Periods that were written here and can't be read any more: what is late of one's own in them is not known."""
+        self.uncovered: dict[str, Uncovered] = {}
+        """Of closed documents, by period, what is in no fold, for :class:`.books.Books`."""
         self._index = StockIndex()
         self._versions: dict[str, Hashable] = {}
         self._seen: tuple[Hashable, list[tuple[str, Hashable]]] = None, []
