@@ -107,9 +107,8 @@ class MovementLog(ABC):
 
     def in_transit(self) -> list[Movement]:
         """Shipments that nobody has booked in yet."""
-        everything = list(self._counting())
-        arrived = {movement.ref for movement in everything if movement.kind == movements.ARRIVE}
-        return [m for m in everything if m.kind == movements.SHIP and m.mid not in arrived]
+        arrived = {movement.ref for movement in self._of_kind(movements.ARRIVE)}
+        return [shipment for shipment in self._of_kind(movements.SHIP) if shipment.mid not in arrived]
 
     def _record(
         self, kind: str, sku: str, at: str, quantity: int, ref: str | None, ext: Mapping[str, Value] | None = None
@@ -204,8 +203,14 @@ class MovementLog(ABC):
                     found.add(movement.mid)
                     yield movement
 
-    def _counting_in_order(self) -> list[Movement]:
-        return sorted(self._counting(), key=lambda movement: (movement.stamp, movement.mid))
+    def _of_kind(self, kind: str) -> list[Movement]:
+        """Of those the ones of one kind, in the one order that all peers agree on. Reads no document again."""
+        index, carried = self._stock_index(), self._folds().carried
+        found = [
+            movements.read_movement(carried[mid].period if mid in carried else self._warm.period_of(mid), mid, row)
+            for mid, row in index.rows_of(kind).items()
+        ]
+        return sorted(filter(None, found), key=lambda movement: (movement.stamp, movement.mid))
 
     def _find_counting(self, mid: str) -> Movement | None:
         """One movement that counts by itself."""
