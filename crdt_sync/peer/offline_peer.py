@@ -118,7 +118,7 @@ class OfflinePeer(Hindsight, PersonalData):
             await shelf.take_stock()
             stamp = (await shelf.log(CATALOG).load()).marks.get(CLOCK, 0)
             functions = {**MERGES, **(merges or {})}
-            stock = WarmStock(unreadable_periods(shelf))
+            stock = WarmStock(unreadable_periods(shelf), lambda period: shelf.has_ended(movements_document(period)))
             writer = Writer(name, f"{name}.{to_base36(now_ms())}", HybridClock(stamp), now_ms, stock, merges=functions)
             try:
                 yield OfflinePeer(shelf, address, writer, follow=follow, limits=limits)

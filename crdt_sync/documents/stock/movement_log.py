@@ -180,7 +180,8 @@ class MovementLog(ABC):
             raise PeriodsMissing(missing)
 
     def _known_periods(self) -> list[str]:
-        return read_periods(self._catalog.entries(PERIODS))[0]
+        noted, _ = read_periods(self._catalog.entries(PERIODS))
+        return [period for period in noted if not self._warm.is_dropped(period)]
 
     def _all_movements(self) -> Iterator[Movement]:
         """The movements of all documents here. Of one id the earlier period's, as in the sum."""

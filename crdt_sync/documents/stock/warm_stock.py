@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 
 from crdt_sync.documents.roots import Roots, RootsView, Value
 from crdt_sync.documents.schema import MOVEMENTS
@@ -19,9 +19,13 @@ class WarmStock:
     document, and then all is read again. So it is when the relay has noted that a movement was changed, and when a
     fold came. Not for two threads at once."""
 
-    def __init__(self, unreadable: Collection[str] = ()) -> None:
+    def __init__(
+        self, unreadable: Collection[str] = (), is_dropped: Callable[[str], bool] = lambda period: False
+    ) -> None:
         self.unreadable = frozenset(unreadable)
         """Periods that were written here and can't be read any more: what is late of one's own in them is not known."""
+        self.is_dropped = is_dropped
+        """Whether the movements of a period are gone for good: then nobody waits for them, nor for their fold."""
         self.uncovered: dict[str, Uncovered] = {}
         """Of closed documents, by period, what is in no fold, for :class:`.books.Books`."""
         self._index = StockIndex()
