@@ -208,10 +208,17 @@ class MovementLog(ABC):
         """Of those the ones of one kind, in the one order that all peers agree on. Reads no document again."""
         index, carried = self._stock_index(), self._folds().carried
         found = [
-            movements.read_movement(carried[mid].period if mid in carried else self._warm.period_of(mid), mid, row)
+            movements.read_movement(carried[mid].period if mid in carried else self._period_of(mid, row), mid, row)
             for mid, row in index.rows_of(kind).items()
         ]
         return sorted(filter(None, found), key=lambda movement: (movement.stamp, movement.mid))
+
+    def _period_of(self, mid: str, row: Value) -> str:
+        """Of several documents that have an entry under one id, the one whose entry the index took."""
+        first, *others = self._warm.periods_of(mid)
+        if not others:
+            return first
+        return next(period for period in (first, *others) if entry_of(self._documents[period], mid) == row)
 
     def _find_counting(self, mid: str) -> Movement | None:
         """One movement that counts by itself."""

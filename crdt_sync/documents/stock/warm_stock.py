@@ -53,9 +53,9 @@ class WarmStock:
         versions = {period: document.version for period, document in documents.items()}
         return self._look_at_folds(catalog, documents, versions)
 
-    def period_of(self, mid: str) -> str:
-        """In which document a movement stands that the index has from one."""
-        return next(period for period, keys in self._keys.items() if mid in keys)
+    def periods_of(self, mid: str) -> list[str]:
+        """In which of the documents that were read there is an entry under this id."""
+        return [period for period, keys in self._keys.items() if mid in keys]
 
     def put(self, document: Roots, period: str, mid: str, layout: Value) -> None:
         """Write a movement under a new id into the document of a period, and keep an index that was up to date so."""
