@@ -31,6 +31,7 @@ from crdt_sync.documents.stock.oversight import Oversight
 from crdt_sync.documents.stock.warm_stock import WarmStock
 from crdt_sync.errors import (
     AlreadyExists,
+    InvalidName,
     UnknownLocation,
     UnknownProduct,
     VersionMismatch,
@@ -159,8 +160,7 @@ class InventoryDocument(Oversight):
     def policy(self, sku: str, at: str) -> Policy:
         """Whether a cell is under escrow, and what selling does when rights run out: the attribute ``escrow`` of the
         product where it has one, else of the location, else off. What is no policy counts as ``refuse``."""
-        product = self._catalog.get(ATTRIBUTES, product_key(check_name("product", sku), ESCROW))
-        location = self._catalog.get(ATTRIBUTES, location_key(check_name("location", at), ESCROW))
+        product, location = self._escrow(product_key, sku), self._escrow(location_key, at)
         return read_policy(product, location) or Policy.REFUSE
 
     # Reports
@@ -185,6 +185,13 @@ class InventoryDocument(Oversight):
         return sorted(faults)
 
     # Inside
+
+    def _escrow(self, key: Callable[[str, str], str], name: str) -> Value:
+        try:
+            return self._catalog.get(ATTRIBUTES, key(check_name("name", name), ESCROW))
+        except InvalidName:
+            # A page may have moved what no key can name. It has no attributes, and must not hide the other cells.
+            return None
 
     def _policy_faults(self) -> list[Fault]:
         catalog = self._read_catalog()

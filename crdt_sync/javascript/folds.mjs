@@ -1,6 +1,6 @@
 // Folds: what the movements of closed periods come to, so that a reader need not open those. The relay folds.
 import { flaw, isKnown, kindOf } from './movements.mjs'
-import { bytesOf, isObject, isPeriod, isText, parseBase36, stampIn, uncomp, whole }
+import { bytesOf, dayOf, isObject, isPeriod, isText, parseBase36, periodOf, stampIn, uncomp, whole }
   from './values.mjs'
 
 const MARK_BYTES = 8
@@ -144,6 +144,18 @@ export const documentFaults = (period, draft) => {
 // Whether a period's document takes no more movements, so that they go into the day's.
 export const isFull = ({ doc }) => doc.getMap('meta').has('closed') ||
   doc.getMap('mv')._map.size >= MOVEMENTS_MAX || doc.store.clients.size >= CLIENTS_MAX
+
+// Where a movement belongs that is written now: the month, or the day where the month is full or closed. A day that is
+// closed, too, is so because this clock lags: then it is the first month behind that and behind all that are closed.
+export const currentPeriod = (now, draftOf, closed) => {
+  const month = periodOf(now), day = dayOf(now), draft = draftOf(month)
+  if (!closed.includes(month) && !(draft && isFull(draft))) return month
+  if (!closed.includes(day)) return day
+  const [year, number] = closed.reduce((a, b) => a > b ? a : b).split('-').map(Number)
+  return periodOf(Date.UTC(year, number))
+}
+
+export const isClosed = ({ doc }) => doc.getMap('meta').has('closed')
 
 const splitShare = key => {
   const parts = key.split('/')

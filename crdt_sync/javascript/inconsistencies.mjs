@@ -1,7 +1,7 @@
 // Invariants that a merge has broken, each derived from the documents, so everybody finds the same. That somebody has
 // seen one is an entry of `resolve` whose tips are the evidence, and holds for just this evidence.
 import { readMovement } from './movements.mjs'
-import { LIFE, byText, comp, isObject, locationKey, productKey, stampIn, uncomp } from './values.mjs'
+import { LIFE, byText, comp, isObject, stampIn, uncomp } from './values.mjs'
 
 const SENTENCES = Object.freeze({
   oversold: ({ sku, location, units, about }) =>
@@ -28,15 +28,16 @@ const inconsistency = (sort, { sku, location }, about, units, movements) => ({
 export const parseInconsistency = key => {
   const [sort, sku, location, about, ...more] = key.split('/')
   if (about === undefined || more.length || !Object.hasOwn(SENTENCES, sort)) return null
-  const product = uncomp(sku), at = uncomp(location)
-  const isKey = product !== null && at !== null && (!about || uncomp(about) !== null)
+  // Also of a cell that somebody has moved goods in under an empty name.
+  const [product, at, what] = [sku, location, about].map(part => part && uncomp(part))
+  const isKey = product !== null && at !== null && what !== null
   return isKey ? { product, location: at, field: sort } : null
 }
 
 export const findInconsistencies = inventory => {
   const { index, catalog } = inventory, found = [], seen = new Set()
   const isKnown = ({ sku, location }) =>
-    [productKey(sku, LIFE), locationKey(location, LIFE)].every(key => catalog.has('attr', key))
+    [`${comp(sku)}/${LIFE}`, `@${comp(location)}/${LIFE}`].every(key => catalog.has('attr', key))
   for (const book of index.books) {
     for (const { mid, balance } of index.oversold(book)) {
       found.push(inconsistency('oversold', book, mid, balance, [mid]))

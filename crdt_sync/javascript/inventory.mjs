@@ -4,7 +4,7 @@ import { Conflicts } from './conflicts.mjs'
 import { AlreadyExists, InvalidValue, UnknownLocation, UnknownProduct, VersionMismatch } from './errors.mjs'
 import { findInconsistencies, incidentFaults } from './inconsistencies.mjs'
 import { Stock } from './stock.mjs'
-import { LIFE, byText, checkField, checkName, checkValue, isValue, locationKey, nfc, productKey, same }
+import { LIFE, byText, checkField, checkName, checkValue, fieldOf, isValue, locationKey, nfc, productKey, same }
   from './values.mjs'
 
 const ESCROW = 'escrow'
@@ -86,9 +86,8 @@ export class Inventory extends Stock {
   locations() { return this.#read().locations }
 
   policy(sku, at) {
-    return readPolicy(
-      this.catalog.get('attr', productKey(checkName('product', sku), ESCROW)),
-      this.catalog.get('attr', locationKey(checkName('location', at), ESCROW))) ?? 'refuse'
+    const product = fieldOf(this.catalog, productKey, sku, ESCROW)
+    return readPolicy(product, fieldOf(this.catalog, locationKey, at, ESCROW)) ?? 'refuse'
   }
 
   // Conflicts

@@ -1,13 +1,12 @@
 // Stock: movements under ids of their own, within the rights of this replica where a cell is under escrow.
 import { HoldEnded, InsufficientRights, InvalidName, InvalidValue, NotTheHolder, PeriodsMissing } from './errors.mjs'
-import { documentFaults, isFull } from './folds.mjs'
+import { currentPeriod, documentFaults, isClosed } from './folds.mjs'
 import { isReferring, readMovement } from './movements.mjs'
 import { readPeriods } from './catalog.mjs'
 import { openRequests } from './requests.mjs'
 import { WarmStock } from './warm-stock.mjs'
 import {
-  byText, checkDelta, checkName, checkPeriod, checkQuantity, checkRef, checkTotal, dayOf, isAhead, isMovementId, isTime,
-  periodOf,
+  byText, checkDelta, checkName, checkPeriod, checkQuantity, checkRef, checkTotal, isAhead, isMovementId, isTime,
 } from './values.mjs'
 
 const SHORT = ['refuse', 'back-order', 'allow']
@@ -290,8 +289,8 @@ export class Stock {
   // Inside
 
   #currentPeriod() {
-    const now = this.desk.now(), month = this.#warm.draft(periodOf(now))
-    return month && isFull(month) ? dayOf(now) : periodOf(now)
+    const closed = this.openPeriods.filter(period => isClosed(this.#warm.draft(period)))
+    return currentPeriod(this.desk.now(), period => this.#warm.draft(period), [...closed, ...this.folds.notes.keys()])
   }
 
   // The movements that count by themselves and not through a fold, in order.

@@ -55,6 +55,16 @@ export const split = (key, parts) => {
 const fieldPart = field => field === LIFE ? field : comp(field)
 export const productKey = (sku, field) => join(comp(sku), fieldPart(field))
 export const locationKey = (name, field) => join('@' + comp(name), fieldPart(field))
+// What a field of a product or location holds; null where no key can name it. Others may have moved such goods, and
+// those must not hide the rest.
+export const fieldOf = (draft, keyOf, name, field) => {
+  try {
+    return draft.get('attr', keyOf(checkName('name', name), field))
+  } catch (error) {
+    if (error instanceof InvalidName) return null
+    throw error
+  }
+}
 // Whose attribute a key is, or null when it is no such key.
 export const parseKey = key => {
   const slash = key.indexOf('/'), owner = key.slice(0, slash), attribute = key.slice(slash + 1)

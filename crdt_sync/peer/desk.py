@@ -18,7 +18,7 @@ from crdt_sync.documents.stock.warm_stock import WarmStock
 from crdt_sync.limits import Limits
 from crdt_sync.peer.deeds import Deed, Outline
 from crdt_sync.peer.local_document import Edit, LocalDocument
-from crdt_sync.peer.measured import Measured, SlotForks
+from crdt_sync.peer.measured import DroppedMetrics, Measured, forks_of
 from crdt_sync.replica import Write
 
 
@@ -54,15 +54,17 @@ class Desk:
         catalog: LocalDocument,
         period: str,
         stock: Mapping[str, LocalDocument],
-        metrics: LocalDocument,
+        metrics: LocalDocument | None,
         measured: Measured,
         writer: Writer,
         limits: Limits,
         *,
         month: str,
     ) -> None:
-        """Movements go into ``period``, which is one of those in ``stock``, and metrics into ``month``."""
-        self._documents = (catalog, stock[period], metrics, *measured.documents.values())
+        """Movements go into ``period``, which is one of those in ``stock``, and metrics into ``month``; they are None
+        where those of that month were dropped."""
+        own = () if metrics is None else (metrics,)
+        self._documents = (catalog, stock[period], *own, *measured.documents.values())
         self._drafts = tuple(Draft(document.replica) for document in self._documents)
         self._writer = writer
         self.catalog = catalog
@@ -72,11 +74,12 @@ class Desk:
         """The closed periods in which nothing of this replica is late, once this edit is committed."""
         self.deed = Deed()
         """What was written, once :meth:`commit` has returned."""
-        catalog_draft, movements_draft, metrics_draft, *other_drafts = self._drafts
+        catalog_draft, movements_draft, *other_drafts = self._drafts
+        metrics_draft = DroppedMetrics() if metrics is None else other_drafts.pop(0)
         beside = Beside(
             dict(zip(measured.documents, other_drafts, strict=True)),
             measured.only,
-            SlotForks(metrics.replica),
+            forks_of(metrics),
             catalog_draft,
             writer.answered,
         )

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from crdt_sync.documents.metrics.alarms import SLOTS
+from crdt_sync.documents.metrics.alarms import NO_FORKS, SLOTS, ForksView
 from crdt_sync.documents.metrics.periods import MEASURED, MeasuredPeriods, read_measured, year_of
 from crdt_sync.documents.names import day_of, metrics_document, period_of, period_span_ms
+from crdt_sync.documents.roots import Value
+from crdt_sync.documents.schema import META
+from crdt_sync.documents.stock.coverage import CLOSED
+from crdt_sync.errors import PeriodClosed
 from crdt_sync.peer.local_document import LocalDocument
 from crdt_sync.peer.shelf import Shelf
 from crdt_sync.replica import Replica
 from crdt_sync.updates.forks import ForkIndex, Head
+from crdt_sync.values import ClientId
 
 _EARLY_MS = 2 * 86_400_000
 """So long into a period a batch may reach back into the one before, although nobody has written there yet."""
@@ -31,6 +36,26 @@ class Measured:
 NOTHING_MEASURED: Final = Measured({})
 
 
+class DroppedMetrics:
+    """Stands for the metrics of a period that are past their time: empty, closed, and in no file. What was counted
+    there is in the fold of the year, and the movements of that period can be edited all the same."""
+
+    client_id: ClientId = 0
+    version: Hashable = 0
+
+    def get(self, root: str, key: str) -> Value | None:
+        return 0 if (root, key) == (META, CLOSED) else None
+
+    def entries(self, root: str) -> Mapping[str, Value]:
+        return {}
+
+    def keys(self, root: str) -> Iterable[str]:
+        return ()
+
+    def put(self, root: str, key: str, value: Value) -> None:
+        raise PeriodClosed("the metrics of this period were dropped; write into the current one")
+
+
 class SlotForks:
     """The keys of a metrics document that were written concurrently, found when somebody asks: to follow them all the
     time would cost some 400 bytes for each chunk."""
@@ -44,6 +69,11 @@ class SlotForks:
         if self._index is None:
             self._index = ForkIndex.of_state(SLOTS, self._replica.snapshot())
         return self._index.forked(root)
+
+
+def forks_of(metrics: LocalDocument | None) -> ForksView:
+    """Of the metrics of an edit's own period, which may be gone."""
+    return NO_FORKS if metrics is None else SlotForks(metrics.replica)
 
 
 def measured(catalog: LocalDocument) -> MeasuredPeriods:

@@ -15,12 +15,13 @@ from websockets.exceptions import ConnectionClosed
 from crdt_sync.documents.catalog.merges import MERGES, Merge
 from crdt_sync.documents.catalog.registers import read_periods
 from crdt_sync.documents.clock import HybridClock
-from crdt_sync.documents.keys import to_base36
+from crdt_sync.documents.keys import check_name, to_base36
 from crdt_sync.documents.names import CATALOG, is_catalog, metrics_document, movements_document, period_of
 from crdt_sync.documents.schema import PERIODS
+from crdt_sync.documents.stock.allotment import POOL
 from crdt_sync.documents.stock.movements import GIVE, WANT
 from crdt_sync.documents.stock.warm_stock import WarmStock
-from crdt_sync.errors import NotSynced, SyncError
+from crdt_sync.errors import InvalidName, NotSynced, SyncError
 from crdt_sync.limits import DEFAULT_LIMITS, Limits
 from crdt_sync.peer.backoff import backoff_s
 from crdt_sync.peer.desk import Desk, Documents, Writer
@@ -95,15 +96,19 @@ class OfflinePeer(Hindsight, PersonalData):
         limits: Limits = DEFAULT_LIMITS,
         now_ms: Callable[[], int] = wall_clock_ms,
         merges: Mapping[str, Merge] | None = None,
+        is_relay: bool = False,
     ) -> AsyncIterator[OfflinePeer]:
         """The peer whose edits are in the file at ``path``, which is made if it never was there.
 
-        ``name`` is this device's own, such as ``till-1``. ``relay`` is a URL like ``ws://127.0.0.1:1234``; without
-        one the peer just works offline. ``follow="own"`` syncs only the periods that are in the file, ``"all"`` every
-        period that the catalog knows of. ``merges`` are functions of one's own that may close conflicts, by name; all
-        peers and the relay should have the same. Raises :class:`StoreError`, :class:`InvalidName`, and ValueError for a
-        file that belongs to another tenant.
+        ``name`` is this device's own, such as ``till-1``; only the relay's own peer is called ``relay`` (``is_relay``).
+        ``relay`` is a URL like ``ws://127.0.0.1:1234``; without one the peer just works offline. ``follow="own"`` syncs
+        only the periods that are in the file, ``"all"`` every period that the catalog knows of. ``merges`` are
+        functions of one's own that may close conflicts, by name; all peers and the relay should have the same. Raises
+        :class:`StoreError`, :class:`InvalidName`, and ValueError for a file that belongs to another tenant.
         """
+        if check_name("replica", name) == POOL and not is_relay:
+            # Two writers under one name could both sell what it has rights to.
+            raise InvalidName("replica", name, "another name; this one is the relay's own")
         address = None if relay is None else RelayAddress(relay, check_tenant(tenant), token)
         if address is not None:
             # A wrong address is the caller's mistake, so it is said now and not at the first sync.
@@ -113,7 +118,7 @@ class OfflinePeer(Hindsight, PersonalData):
             await shelf.take_stock()
             stamp = (await shelf.log(CATALOG).load()).marks.get(CLOCK, 0)
             functions = {**MERGES, **(merges or {})}
-            stock = WarmStock(unreadable_periods(shelf))
+            stock = WarmStock(unreadable_periods(shelf), lambda period: shelf.has_ended(movements_document(period)))
             writer = Writer(name, f"{name}.{to_base36(now_ms())}", HybridClock(stamp), now_ms, stock, merges=functions)
             try:
                 yield OfflinePeer(shelf, address, writer, follow=follow, limits=limits)
@@ -244,8 +249,9 @@ class OfflinePeer(Hindsight, PersonalData):
 
     async def _desk(self, period: str | None, others: Iterable[str] = (), beside: Measured = NOTHING_MEASURED) -> Desk:
         month = period or period_of(self._writer.now_ms())
-        catalog, metrics = [await self._shelf.open(name) for name in (CATALOG, metrics_document(month))]
-        into = period or await period_to_write(self._shelf, month, self._writer.now_ms(), self._limits)
+        catalog, name = await self._shelf.open(CATALOG), metrics_document(month)
+        metrics = None if self._shelf.has_ended(name) else await self._shelf.open(name)
+        into = period or await period_to_write(self._shelf, catalog, month, self._writer.now_ms(), self._limits)
         stock = await open_periods(self._shelf, catalog, into, others)
         return Desk(catalog, into, stock, metrics, beside, self._writer, self._limits, month=month)
 

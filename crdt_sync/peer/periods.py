@@ -21,15 +21,24 @@ NOTHING_LATE: Final = "nothing late"
 """Mark of a closed document's log: nothing of this peer is late in it, and so never will be."""
 
 
-async def period_to_write(shelf: Shelf, month: str, now_ms: int, limits: Limits) -> str:
-    """Where a movement belongs that is written now: the month, or the UTC day where that takes no more."""
+async def period_to_write(shelf: Shelf, catalog: LocalDocument, month: str, now_ms: int, limits: Limits) -> str:
+    """Where a movement belongs that is written now: see :func:`current_period`.
 
-    def takes_no_more(period: str) -> bool:
-        document = shelf.get(movements_document(period))
-        return document is not None and (document.replica.get(META, CLOSED) is not None or _is_full(document, limits))
+    Raises :class:`StoreError` and :class:`DocumentRetired`."""
+    document = await shelf.open(movements_document(month))
+    if not _is_closed(document) and not _is_full(document, limits):
+        return month
+    closed = await _closed_since(shelf, catalog, month)
+    return current_period(now_ms, month.__eq__, closed)
 
-    await shelf.open(movements_document(month))
-    return current_period(now_ms, takes_no_more)
+
+async def _closed_since(shelf: Shelf, catalog: LocalDocument, month: str) -> set[str]:
+    """The closed periods from a month on, as far as they are folded or in this peer's file."""
+    folded, _ = read_notes(catalog.replica)
+    noted, _ = read_periods(catalog.replica.entries(PERIODS))
+    closed = {one for one in folded if one >= month}
+    here = [one for one in noted if one >= month and one not in closed and shelf.has(movements_document(one))]
+    return closed | {one for one in here if _is_closed(await shelf.open(movements_document(one)))}
 
 
 async def open_periods(
@@ -81,6 +90,10 @@ def unreadable_periods(shelf: Shelf) -> list[str]:
             if isinstance(parsed := parse_document(name), MovementsName):
                 periods.append(parsed.period)
     return periods
+
+
+def _is_closed(document: LocalDocument) -> bool:
+    return document.replica.get(META, CLOSED) is not None
 
 
 def _is_full(document: LocalDocument, limits: Limits) -> bool:

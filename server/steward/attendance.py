@@ -83,6 +83,7 @@ class Attendance:
                 relay=self._relay,
                 token=self._token,
                 limits=self._limits,
+                is_relay=True,
             ) as peer,
             peer.online(),
         ):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from crdt_sync.documents.names import MovementsName, parse_document
+from crdt_sync.documents.names import MetricsName, MovementsName, is_year, parse_document
 from crdt_sync.peer import OfflinePeer
 
 
@@ -30,6 +30,12 @@ class Charge:
     def visited_movements(self) -> Collection[str]:
         """The periods of the visited documents of movements."""
         return {name.period for name in map(parse_document, self.visited) if isinstance(name, MovementsName)}
+
+    @property
+    def visited_metrics(self) -> set[str]:
+        """The periods of the visited documents of metrics, without years."""
+        found = {name.period for name in map(parse_document, self.visited) if isinstance(name, MetricsName)}
+        return {period for period in found if not is_year(period)}
 
 
 class Duty(Protocol):

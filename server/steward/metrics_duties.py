@@ -17,12 +17,22 @@ class FoldMetrics:
     name: Final = "fold-metrics"
 
     async def run(self, charge: Charge) -> None:
+        await self._note_unnoted(charge)
         async with charge.peer.read() as docs:
             rules = docs.inventory.rules()
             due = docs.metrics.upkeep.due_to_close(rules.periods_grace_days)
         for period in due:
             async with charge.peer.edit(metrics=[period, year_of(period)]) as docs:
                 docs.metrics.upkeep.close(period, width_s=rules.metrics_width_s)
+
+    async def _note_unnoted(self, charge: Charge) -> None:
+        """What nobody has noted would be in no total, and never be folded."""
+        async with charge.peer.read() as docs:
+            known = docs.metrics.upkeep.periods().periods
+        if unknown := charge.visited_metrics - known:
+            # Most of them are empty, and then this edit writes nothing.
+            async with charge.peer.edit(metrics=unknown) as docs:
+                docs.metrics.upkeep.note_unnoted()
 
 
 class AnswerLate:

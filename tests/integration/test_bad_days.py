@@ -79,7 +79,7 @@ async def test_P4_a_full_disk_stops_the_room_and_it_goes_on_once_there_is_space(
             await writer.say(NewUpdate(author.doc.get_update()))
             await writer.hears(lambda: writer.acked == 1)
         assert await found() == set(author.root.to_py() or {})
-        assert await relay.readiness() == (200, {"status": "ready", "rooms": 1})
+        assert await relay.readiness() == (200, {"status": "ready", "rooms": 1, "steward": "off"})
         assert await relay.stop() == 0
         assert (await relay.run_command("verify")).returncode == 0
 

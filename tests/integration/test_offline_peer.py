@@ -75,6 +75,14 @@ async def stock_of(peer: OfflinePeer) -> dict[tuple[str, str], int]:
         return docs.inventory.stock_table()
 
 
+@pytest.mark.parametrize("name", ["relay", "", "a\ud800"])
+async def test_a_peer_takes_no_name_that_is_the_relays_or_none_at_all(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidName):
+        async with OfflinePeer.open(tmp_path / "till.db", tenant="acme", name=name):
+            raise AssertionError("it must not open")
+    assert not (tmp_path / "till.db").exists()
+
+
 async def test_two_tills_and_a_warehouse_agree_after_the_cable_was_pulled(
     opening: Opening, relay: RelayProcess
 ) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from crdt_sync.errors import DocumentRetired, InvalidName, InvalidValue, NotSynced
+from crdt_sync.documents.stock.books import FoldStep
+from crdt_sync.errors import DocumentRetired, InvalidName, InvalidValue, NotSynced, PeriodClosed
 from tests.integration.raw_member import open_raw
 from tests.integration.relay_process import RelayProcess, eventually
 from tests.integration.retiring import Opening, opener, places_of, retire
@@ -116,9 +117,42 @@ async def test_work_goes_on_when_the_documents_of_a_past_period_were_dropped(
         async with peer.edit() as docs:
             docs.inventory.receive("tea", 2, at="shop")
             docs.metrics.count("sales", "shop")
+            # Nor does anything wait for what will never come: rights, reports, the fold of the next period.
+            docs.inventory.set_location_attribute("shop", "escrow", "refuse")
+            docs.inventory.sell("tea", 1, at="shop")
+            assert docs.inventory.inconsistencies() == []
         await peer.sync()
+        async with peer.edit(period="2026-12") as docs:
+            assert docs.inventory.books.unfolded() == ["2026-12"]
+            assert docs.inventory.books.close()
+        async with peer.edit(also=["2026-12"]) as docs:
+            assert docs.inventory.books.fold("2026-12") is FoldStep.WRITTEN
         async with peer.read() as docs:
-            assert docs.inventory.stock("tea", "shop") == 2
+            assert docs.inventory.stock("tea", "shop") == 1
+
+
+async def test_the_movements_of_a_period_can_be_edited_and_read_when_its_metrics_were_dropped(
+    relay: RelayProcess, opening: Opening, tenant: str
+) -> None:
+    async with opening("till-1") as peer:
+        async with peer.edit(period=PERIOD) as docs:
+            docs.inventory.add_product("tea")
+            docs.inventory.add_location("shop")
+            docs.inventory.receive("tea", 5, at="shop")
+            docs.metrics.count("sales", "shop")
+        await peer.sync()
+        assert (await retire(relay, tenant, f"metrics/{PERIOD}", why="past its time"))[0] == 200
+        await peer.sync()
+        async with peer.edit(period=PERIOD) as docs:
+            docs.inventory.sell("tea", 2, at="shop")
+            with pytest.raises(PeriodClosed):
+                docs.metrics.count("sales", "shop")
+        for periods in (None, [PERIOD]):
+            async with peer.read(periods=periods) as docs:
+                assert docs.inventory.stock("tea", "shop") == 3
+                assert docs.metrics.counter("sales", "shop") == 0
+                assert docs.metrics.faults() == []
+        await peer.sync()
 
 
 async def test_P23_a_peer_that_is_online_is_told_at_once(

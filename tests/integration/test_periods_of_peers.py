@@ -198,3 +198,29 @@ async def test_rights_are_not_decided_when_what_may_be_late_in_a_folded_period_i
         assert missing.value.periods == [OCTOBER]
         async with two.edit() as docs:
             docs.inventory.receive("shirt", 1, at="A")
+
+
+async def test_a_till_whose_clock_lags_goes_on_selling_when_its_day_is_closed_too(tmp_path: Path) -> None:
+    async with open_till(tmp_path, "till-1") as till:
+        async with till.edit() as docs:
+            docs.inventory.add_product("shirt", escrow="refuse")
+            docs.inventory.add_location("A")
+            docs.inventory.receive("shirt", 10, at="A")
+        # By the clock of who closes it is December already.
+        for written in ("2026-11-18", "2026-12", "2027-01"):
+            async with till.read() as docs:
+                (open_now,) = docs.inventory.books.unfolded()
+            async with till.edit(period=open_now) as docs:
+                assert docs.inventory.books.close()
+            async with till.edit() as docs:
+                docs.inventory.sell("shirt", 1, at="A")
+                assert docs.inventory.books.unfolded() == [open_now, written]
+            await fold(till, open_now)
+        async with till.read() as docs:
+            assert docs.inventory.stock("shirt", "A") == 7
+
+
+async def fold(peer: OfflinePeer, period: str) -> None:
+    for step in (FoldStep.WRITTEN, FoldStep.FOLDED):
+        async with peer.edit(also=[period]) as docs:
+            assert docs.inventory.books.fold(period) is step

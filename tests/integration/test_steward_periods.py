@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from crdt_sync.replica import Write
 from tests.integration.relay_process import eventually
 from tests.integration.stewards import becomes, open_shop, relay_with_steward, till
 
@@ -81,3 +82,28 @@ async def test_who_counts_into_metrics_that_are_folded_is_told_that_it_came_too_
         async with lost.online():
             assert await eventually(told, bool) == [("sales", "too_late")]
         assert await relay.meter('steward_failures_total{duty="answer-late"}') == 0
+
+
+async def test_metrics_that_nobody_has_noted_are_noted_once_somebody_brings_them(tmp_path: Path) -> None:
+    async with (
+        relay_with_steward(tmp_path) as relay,
+        till(relay, tmp_path, "till-1") as one,
+        till(relay, tmp_path, "newcomer") as newcomer,
+    ):
+        await open_shop(one)
+        # As a page does it that knows nothing of the catalog, and as tills did before periods were noted.
+        name = f"metrics/{OVER}"
+        await one.follow(name)
+        document = one._shelf.get(name)
+        assert document is not None
+        async with document.lock:
+            await document.edit([Write("c", "sales/shop/web/0", 3)], 0)
+        await one.sync()
+
+        async def counted() -> int:
+            async with newcomer.read() as docs:
+                return docs.metrics.counter("sales", "shop")
+
+        async with newcomer.online():
+            assert await eventually(counted, bool) == 3
+        assert await relay.meter('steward_failures_total{duty="fold-metrics"}') == 0

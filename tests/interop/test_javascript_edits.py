@@ -106,3 +106,21 @@ def test_a_page_goes_on_in_the_day_when_its_month_is_closed(process: Node) -> No
     process.result("day", "put", month, "meta", "closed", 1)
     assert process.result("day", "period") == day
     process.result("day", "close")
+
+
+def test_a_page_whose_clock_lags_goes_on_behind_all_that_is_closed(process: Node) -> None:
+    month, day = "2026-11", "2026-11-18"
+    process.result("late", "open", {"replica": "late", "nowMs": NOW_MS, "others": [month, day]})
+    for period in (month, day):
+        process.result("late", "put", period, "meta", "closed", 1)
+    assert process.result("late", "period") == "2026-12"
+    process.result("late", "close")
+
+
+@pytest.mark.parametrize("name", ["", "x" * 300])
+def test_goods_that_no_key_can_name_hide_nothing_of_the_others(node: Node, name: str) -> None:
+    node.result(PAGE, "put", PERIOD, "mv", "stranger.1", ["rcv", name, "A", 4, "stranger", 1])
+    sorts = [conflict["field"] for conflict in node.result(PAGE, "inventory", "conflicts")]
+    assert sorts == ["orphan"]
+    assert node.result(PAGE, "inventory", "overdrawn") == []
+    assert node.result(PAGE, "inventory", "policy", name, "A") == "off"

@@ -290,6 +290,8 @@ KEPT_LOGS = (
     # Somebody else ends a hold; and again, where its holder does, too, later and under a greater id.
     [{"a.1": row("hold", "x", 0), "a.2": row("rel", "y", 1, "a.1")}],
     [{"a.1": row("hold", "x", 0), "a.2": row("rel", "y", 1, "a.1"), "b.1": row("conf", "x", 2, "a.1")}],
+    # An id holds nothing in the first document that has it, and a movement in the next one.
+    [{"a.1": None}, {"a.1": row("backorder", "x", 0)}],
     # A shipment is booked in by three, the first one last.
     [{"a.1": row("ship", "x", 0, to="B"), "b.1": row("recv", "y", 2, "a.1"), "b.2": row("recv", "x", 1, "a.1")}],
     # Two count without seeing each other, a third after one of them; one finds more than the books say.

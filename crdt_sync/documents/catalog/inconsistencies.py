@@ -65,5 +65,6 @@ def parse_inconsistency(key: str) -> tuple[str, str, str, str] | None:
     parts = key.split("/")
     if len(parts) != 4 or parts[0] not in _SENTENCES:
         return None
-    sku, location, about = uncomp(parts[1]), uncomp(parts[2]), "" if parts[3] == "" else uncomp(parts[3])
+    # Also of a cell that a page has moved goods in under an empty name.
+    sku, location, about = ("" if part == "" else uncomp(part) for part in parts[1:])
     return None if sku is None or location is None or about is None else (parts[0], sku, location, about)

@@ -12,7 +12,9 @@ from crdt_sync.documents.clock import HybridClock
 from crdt_sync.documents.metrics import periods, retention
 from crdt_sync.documents.metrics.folds import FoldsView
 from crdt_sync.documents.metrics.periods import MeasuredPeriods, year_of
+from crdt_sync.documents.names import is_year
 from crdt_sync.documents.roots import Roots
+from crdt_sync.documents.schema import COUNTERS, GAUGES, HISTOGRAMS, REGISTERS, SAMPLES
 from crdt_sync.errors import InvalidValue
 
 
@@ -38,6 +40,16 @@ class Upkeep:
     def periods(self) -> MeasuredPeriods:
         """The periods that have metrics, and which of them are folded, as the catalog notes it."""
         return periods.read_measured(self._catalog.entries(periods.MEASURED))
+
+    def note_unnoted(self) -> list[str]:
+        """Note the open periods that hold something and that nobody has noted: a page has written there, or a program
+        from before periods were noted. Returns them, sorted."""
+        known = self.periods().periods
+        found = [period for period, one in self._documents.items() if not is_year(period) and period not in known]
+        unnoted = sorted(period for period in found if _holds_something(self._documents[period]))
+        for period in unnoted:
+            periods.note_measured(self._catalog, period)
+        return unnoted
 
     def due_to_close(self, grace_days: int | None) -> list[str]:
         """The periods that ended over ``grace_days`` whole days ago and are not folded yet, oldest first."""
@@ -95,3 +107,7 @@ class Upkeep:
         if found is None:
             raise InvalidValue(f"the metrics of {period} are not open in this edit; name the period when you begin it")
         return found
+
+
+def _holds_something(document: Roots) -> bool:
+    return any(True for root in (GAUGES, COUNTERS, SAMPLES, HISTOGRAMS, REGISTERS) for _ in document.keys(root))

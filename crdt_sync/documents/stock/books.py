@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from typing import NamedTuple
 from crdt_sync.documents.names import check_period
 from crdt_sync.documents.roots import Roots, RootsView, Value
 from crdt_sync.documents.schema import MOVEMENTS, check_writable
-from crdt_sync.documents.stock.coverage import Coverage, countable_ids, read_covers
+from crdt_sync.documents.stock.coverage import Coverage, Uncovered, countable_ids, read_covers
 from crdt_sync.documents.stock.folding import fold_of, note_of, stage, stored
 from crdt_sync.documents.stock.folds import Folds, is_countable, read_folds, read_notes
 from crdt_sync.documents.stock.movements import Row
@@ -40,7 +40,7 @@ class Late(NamedTuple):
 class Books:
     """The periods that an edit sees. Any number of replicas may do any of this; it takes effect once."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  what an edit knows of its periods, one by one
         self,
         catalog: Roots,
         period: str,
@@ -51,7 +51,9 @@ class Books:
         noted: Callable[[], list[str]],
         close: Callable[[Value], None],
         move_in: Callable[[str, Value, str], bool],
+        uncovered: MutableMapping[str, Uncovered],
     ) -> None:
+        """``uncovered`` remembers what was read of closed documents."""
         self._catalog = catalog
         self._period = period
         self._documents = documents
@@ -60,6 +62,7 @@ class Books:
         self._noted = noted
         self._close = close
         self._move_in = move_in
+        self._uncovered = uncovered
         self._begun: set[str] = set()
 
     def folded(self) -> list[str]:
@@ -117,15 +120,15 @@ class Books:
     def late(self, *, of: str | None = None, periods: Collection[str] | None = None) -> list[Late]:
         """Movements, or just those of one replica, that stand in closed documents here (or in those of ``periods``), in
         no fold, and in no other period yet. They count for those who have these documents open, and for all once they
-        have moved on. Reads all keys of these documents."""
+        have moved on. Reads all keys of these documents, and of each again only when something has come to it."""
         folds, found = self._folds(), dict[str, Late]()
         covers = {period: read_covers(document) for period, document in self._documents.items()}
         for period, document in self._documents.items():
             covered = covers[period]
             if covered is None or (periods is not None and period not in periods):
                 continue
-            for mid in countable_ids(document.keys(MOVEMENTS)):
-                if mid in covered or mid in found or folds.has_counted(mid):
+            for mid in self._outside(period, document, covered):
+                if mid in found or folds.has_counted(mid):
                     continue
                 row = entry_of(document, mid)
                 if not isinstance(row, list) or not is_countable(mid, row) or self._is_elsewhere(mid, period, covers):
@@ -149,6 +152,13 @@ class Books:
             for period, document in self._documents.items()
             if period not in late and (periods is None or period in periods) and read_covers(document) is not None
         ]
+
+    def _outside(self, period: str, document: RootsView, covered: Coverage) -> Sequence[str]:
+        known = self._uncovered.get(period)
+        if known is None or known.version != document.version:
+            outside = [mid for mid in countable_ids(document.keys(MOVEMENTS)) if mid not in covered]
+            known = self._uncovered[period] = Uncovered(document.version, outside)
+        return known.mids
 
     def _is_elsewhere(self, mid: str, home: str, covers: Mapping[str, Coverage | None]) -> bool:
         for period, document in self._documents.items():

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from itertools import pairwise
+from typing import NamedTuple
 
 from crdt_sync.documents.keys import is_movement_id, parse_base36, to_base36
 from crdt_sync.documents.roots import RootsView, Value
@@ -79,6 +80,13 @@ class Coverage:
                 return None
             coverage._ranges[client] = known
         return coverage
+
+
+class Uncovered(NamedTuple):
+    """The movements of a closed document that its fold does not count, read at one version of it."""
+
+    version: Hashable
+    mids: Sequence[str]
 
 
 def read_covers(document: RootsView) -> Coverage | None:

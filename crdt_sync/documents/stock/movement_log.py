@@ -76,6 +76,7 @@ class MovementLog(ABC):
                 noted=self._known_periods,
                 close=self._close,
                 move_in=self._move_in,
+                uncovered=self._warm.uncovered,
             )
         return self._books
 
@@ -106,9 +107,8 @@ class MovementLog(ABC):
 
     def in_transit(self) -> list[Movement]:
         """Shipments that nobody has booked in yet."""
-        everything = list(self._counting())
-        arrived = {movement.ref for movement in everything if movement.kind == movements.ARRIVE}
-        return [m for m in everything if m.kind == movements.SHIP and m.mid not in arrived]
+        arrived = {movement.ref for movement in self._of_kind(movements.ARRIVE)}
+        return [shipment for shipment in self._of_kind(movements.SHIP) if shipment.mid not in arrived]
 
     def _record(
         self, kind: str, sku: str, at: str, quantity: int, ref: str | None, ext: Mapping[str, Value] | None = None
@@ -180,7 +180,8 @@ class MovementLog(ABC):
             raise PeriodsMissing(missing)
 
     def _known_periods(self) -> list[str]:
-        return read_periods(self._catalog.entries(PERIODS))[0]
+        noted, _ = read_periods(self._catalog.entries(PERIODS))
+        return [period for period in noted if not self._warm.is_dropped(period)]
 
     def _all_movements(self) -> Iterator[Movement]:
         """The movements of all documents here. Of one id the earlier period's, as in the sum."""
@@ -203,8 +204,21 @@ class MovementLog(ABC):
                     found.add(movement.mid)
                     yield movement
 
-    def _counting_in_order(self) -> list[Movement]:
-        return sorted(self._counting(), key=lambda movement: (movement.stamp, movement.mid))
+    def _of_kind(self, kind: str) -> list[Movement]:
+        """Of those the ones of one kind, in the one order that all peers agree on. Reads no document again."""
+        index, carried = self._stock_index(), self._folds().carried
+        found = [
+            movements.read_movement(carried[mid].period if mid in carried else self._period_of(mid, row), mid, row)
+            for mid, row in index.rows_of(kind).items()
+        ]
+        return sorted(filter(None, found), key=lambda movement: (movement.stamp, movement.mid))
+
+    def _period_of(self, mid: str, row: Value) -> str:
+        """Of several documents that have an entry under one id, the one whose entry the index took."""
+        first, *others = self._warm.periods_of(mid)
+        if not others:
+            return first
+        return next(period for period in (first, *others) if entry_of(self._documents[period], mid) == row)
 
     def _find_counting(self, mid: str) -> Movement | None:
         """One movement that counts by itself."""

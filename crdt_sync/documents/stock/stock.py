@@ -159,8 +159,7 @@ class Stock(MovementLog):
     def holds(self, state: HoldState | None = None) -> list[Hold]:
         """Every hold, or those in one state, in the order in which they were made. Of folded periods only open ones."""
         index = self._stock_index()
-        made = [m for m in self._counting_in_order() if m.kind == movements.HOLD]
-        listed = [Hold(movement, *index.hold_state(movement.mid)) for movement in made]
+        listed = [Hold(movement, *index.hold_state(movement.mid)) for movement in self._of_kind(movements.HOLD)]
         return [hold for hold in listed if state is None or hold.state == state]
 
     # Rights
@@ -234,15 +233,15 @@ class Stock(MovementLog):
 
     def back_orders(self) -> list[Movement]:
         """What was sold and could not be taken, until a sale names the back-order's id as its ``ref``."""
-        everything, folds = self._counting_in_order(), self._folds()
-        served = {movement.ref for movement in everything if movement.kind == movements.SALE}
-        owed = [m for m in everything if m.kind == movements.BACKORDER and m.mid not in served]
+        folds, sales = self._folds(), self._stock_index().rows_of(movements.SALE)
+        served = {row[6] for row in sales.values() if len(row) > 6}
+        owed = [movement for movement in self._of_kind(movements.BACKORDER) if movement.mid not in served]
         return [movement for movement in owed if not folds.is_done_with(movement.mid)]
 
     def idle_counts(self) -> list[Movement]:
         """Stock-takes that do not count, because a later one was made without seeing them. Somebody should look."""
         idle = set(self._stock_index().idle_counts())
-        return [movement for movement in self._counting_in_order() if movement.mid in idle]
+        return [movement for movement in self._of_kind(movements.COUNT) if movement.mid in idle]
 
     def unknown_kinds(self) -> dict[str, int]:
         """Kinds of movements that this version does not count, with how many there are: written by a later one."""

@@ -171,6 +171,10 @@ class StockIndex:
         """The ids of all movements of one kind."""
         return [mid for mid, row in self._rows.items() if row[0] == kind]
 
+    def rows_of(self, kind: str) -> dict[str, Row]:
+        """All movements of one kind, by id."""
+        return {mid: row for mid, row in self._rows.items() if row[0] == kind}
+
     def idle_counts(self) -> list[str]:
         """Stock-takes that do not count: another one, made without seeing them, is later."""
         return sorted(mid for book in self._books.values() for mid in book.counts.keys() - set(_path(book)))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 
 from crdt_sync.documents.roots import Roots, RootsView, Value
 from crdt_sync.documents.schema import MOVEMENTS
-from crdt_sync.documents.stock.coverage import homes, read_covers
+from crdt_sync.documents.stock.coverage import Uncovered, homes, read_covers
 from crdt_sync.documents.stock.folds import NO_FOLDS, Folds, read_folds, read_notes, usable
 from crdt_sync.documents.stock.originals import ORIGINALS, entries_of, entry_of, keys_of
 from crdt_sync.documents.stock.stock_index import StockIndex
@@ -19,9 +19,15 @@ class WarmStock:
     document, and then all is read again. So it is when the relay has noted that a movement was changed, and when a
     fold came. Not for two threads at once."""
 
-    def __init__(self, unreadable: Collection[str] = ()) -> None:
+    def __init__(
+        self, unreadable: Collection[str] = (), is_dropped: Callable[[str], bool] = lambda period: False
+    ) -> None:
         self.unreadable = frozenset(unreadable)
         """Periods that were written here and can't be read any more: what is late of one's own in them is not known."""
+        self.is_dropped = is_dropped
+        """Whether the movements of a period are gone for good: then nobody waits for them, nor for their fold."""
+        self.uncovered: dict[str, Uncovered] = {}
+        """Of closed documents, by period, what is in no fold, for :class:`.books.Books`."""
         self._index = StockIndex()
         self._versions: dict[str, Hashable] = {}
         self._seen: tuple[Hashable, list[tuple[str, Hashable]]] = None, []
@@ -46,6 +52,10 @@ class WarmStock:
         """What the folds say, as far as they can be used beside these documents."""
         versions = {period: document.version for period, document in documents.items()}
         return self._look_at_folds(catalog, documents, versions)
+
+    def periods_of(self, mid: str) -> list[str]:
+        """In which of the documents that were read there is an entry under this id."""
+        return [period for period, keys in self._keys.items() if mid in keys]
 
     def put(self, document: Roots, period: str, mid: str, layout: Value) -> None:
         """Write a movement under a new id into the document of a period, and keep an index that was up to date so."""

@@ -212,3 +212,30 @@ def test_a_second_booking_that_does_not_count_may_still_dissolve_an_oversell_tha
     assert [found.mid for found in index.oversold(("shirt", "A"))] == ["a.3"]
     index.add({"b.0": ["recv", "shirt", "A", 5, "y", 3, "a.1"]})
     assert index.oversold(("shirt", "A")) == []
+
+
+def test_movements_under_names_that_make_no_key_hide_nothing_and_stop_nobody() -> None:
+    made = branches("till-1")
+    (one,) = made
+    with one.edit() as inventory:
+        inventory.set_location_attribute("A", "escrow", "refuse")
+        inventory.set_rule("rights/lapse", 1)
+        inventory.receive("shirt", 3, at="A")
+    rows = {
+        "abc.0": ["rcv", "", "A", 3, "web", STAMP],
+        "abc.1": ["rcv", "x" * 300, "", 3, "web", STAMP],
+        "abc.2": ["want", "", "", 3, "web", STAMP],
+        "abc.3": ["want", "shirt", "A", 1, "web", STAMP],
+        "abc.4": ["sale", "shirt", "A", 4, "", STAMP],
+    }
+    one.movements.write([Write("mv", mid, row) for mid, row in rows.items()])
+    with one.edit() as inventory:
+        assert set(sorts(inventory)) == {"orphan", "oversold", "overdrawn"}
+        assert {incident.sku for incident in inventory.note_incidents()} == {"", "x" * 300, "shirt"}
+        assert inventory.reclaim_lapsed() == inventory.reclaim_unassigned() == []
+        assert len(inventory.answer_requests()) == 1
+    with one.edit() as inventory:
+        for conflict in inventory.conflicts():
+            conflict.acknowledge()
+    assert one.look.conflicts() == one.look.faults() == []
+    assert one.look.note_incidents() == []

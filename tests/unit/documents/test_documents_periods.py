@@ -216,3 +216,12 @@ def test_a_month_and_a_day_are_over_after_their_grace() -> None:
 def test_what_a_month_does_not_take_goes_into_the_day() -> None:
     assert current_period(1_795_000_000_000, lambda _: False) == "2026-11"
     assert current_period(1_795_000_000_000, lambda period: period == "2026-11") == "2026-11-18"
+
+
+def test_a_clock_that_lags_behind_a_closed_day_writes_into_the_month_behind_all_that_is_closed() -> None:
+    def takes_no_more(period: str) -> bool:
+        return period == "2026-11"
+
+    assert current_period(1_795_000_000_000, takes_no_more, {"2026-11"}) == "2026-11-18"
+    assert current_period(1_795_000_000_000, takes_no_more, {"2026-11", "2026-11-18"}) == "2026-12"
+    assert current_period(1_795_000_000_000, takes_no_more, {"2026-11-18", "2026-12", "2027-02-28"}) == "2027-03"
