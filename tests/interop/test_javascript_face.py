@@ -286,7 +286,7 @@ def row(kind: str, rid: str, after: int, ref: str | None = None, **ext: Any) -> 
     return [kind, "shirt", "A", 2, rid, STAMP + after, ref, ext]
 
 
-KEPT_LOGS = (
+KEPT_LOGS: tuple[list[dict[str, Any]], ...] = (
     # Somebody else ends a hold; and again, where its holder does, too, later and under a greater id.
     [{"a.1": row("hold", "x", 0), "a.2": row("rel", "y", 1, "a.1")}],
     [{"a.1": row("hold", "x", 0), "a.2": row("rel", "y", 1, "a.1"), "b.1": row("conf", "x", 2, "a.1")}],

@@ -237,5 +237,5 @@ def test_movements_under_names_that_make_no_key_hide_nothing_and_stop_nobody() -
     with one.edit() as inventory:
         for conflict in inventory.conflicts():
             conflict.acknowledge()
-    assert one.look.conflicts() == one.look.faults() == []
+    assert (one.look.conflicts(), one.look.faults()) == ([], [])
     assert one.look.note_incidents() == []
