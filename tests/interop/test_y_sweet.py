@@ -82,6 +82,7 @@ async def test_two_pages_edit_one_document_and_agree(relay: RelayProcess, pages:
     await eventually(two.content, lambda content: content == wanted)
     await one.edit(["map", "m", "delete", "price"])
     await shows(two, ключ=ASTRAL)
+    await saved(one)
     assert (await more(one))["changes"] == [False, True, False, True, False]
 
 
