@@ -7,6 +7,8 @@ import typer
 from server.commands.backup import backup
 from server.commands.check_config import check_config
 from server.commands.epoch import epoch
+from server.commands.export import export
+from server.commands.import_update import import_update
 from server.commands.inspect import inspect
 from server.commands.quality import quality
 from server.commands.replay import WHOLE_LINE, replay
@@ -34,6 +36,8 @@ application.command()(inspect)
 application.command()(verify)
 application.command()(backup)
 application.command()(restore)
+application.command()(export)
+application.command("import")(import_update)
 application.command()(retire)
 application.command()(epoch)
 application.command()(quality)

@@ -34,9 +34,13 @@ def tenants_named(data_dir: Path, tenant: str | None) -> Sequence[str]:
 
 
 @asynccontextmanager
-async def opened_store(data_dir: Path, tenant: str) -> AsyncIterator[SqliteStore]:
-    """A tenant's store, which must be there. Raises :class:`StoreUnavailable` while a relay holds it."""
-    async with open_sqlite_store(tenant_file(data_dir, tenant), create=False, kind=KIND) as store:
+async def opened_store(data_dir: Path, tenant: str, *, create: bool = False) -> AsyncIterator[SqliteStore]:
+    """A tenant's store, which must be there unless ``create`` is set. Raises :class:`StoreUnavailable` while a relay
+    holds it."""
+    path = tenant_file(data_dir, tenant)
+    if create:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    async with open_sqlite_store(path, create=create, kind=KIND) as store:
         yield store
 
 
