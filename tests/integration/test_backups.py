@@ -1,4 +1,4 @@
-"""``backup`` and ``restore`` at real relays: under writes and kills, with damaged files, and what clients bring back."""
+"""``backup`` and ``restore`` at real relays: under writes and kills, with damage, and what clients bring back."""
 
 from __future__ import annotations
 
