@@ -57,9 +57,9 @@ async def _export(settings: Settings, tenant: str, document: str | None, to: Pat
                 stages(f"{tenant}: documents exported", done, len(names))
                 try:
                     await _export_document(store, scribes, name, to)
-                except SyncError as error:
+                except (SyncError, OSError) as error:
                     left_out += 1
-                    typer.echo(f"LEFT OUT  {tenant}/{name}: {error} [{error.code}]")
+                    typer.echo(f"LEFT OUT  {tenant}/{name}: {error}")
     typer.echo(f"{len(names) - left_out} documents exported to {to}")
     return EXIT_LEFT_OUT if left_out else 0
 
@@ -75,7 +75,7 @@ async def _export_document(store: SqliteStore, scribes: Scribes, name: str, to: 
         # The update is what counts; what it says may be more than a view can hold.
         typer.echo(f"without JSON: {name}: {error}", err=True)
         view = None
-    # Never a name that the document chose as a path: a document and a folder may be called the same.
+    # Names of documents hold no dots that lead upwards, and with a suffix `shop` does not stand in the way of `shop/a`.
     target = to.joinpath(*name.split("/"))
     target.parent.mkdir(parents=True, exist_ok=True)
     _write(target.with_name(target.name + UPDATE_SUFFIX), exported.state)

@@ -85,6 +85,21 @@ async def test_L3_a_copy_made_under_writes_has_what_was_acknowledged_and_is_whol
     assert {name: loaded.last_seq >= acked[name] for name, loaded in (await contents_of(path)).items()}
 
 
+async def test_a_long_copy_is_not_begun_anew_by_writes(tmp_path: Path) -> None:
+    path, steps = tmp_path / "acme.db", list[tuple[int, int]]()
+    async with open_sqlite_store(path, create=True, kind="tenant") as store:
+        await store.log("large").append([Record(bytes(1 << 20))] * 40)
+    with child("append", str(path)) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        identity = await copy_store(
+            path, tmp_path / "copy.db", kind="tenant", progress=lambda *step: steps.append(step)
+        )
+    assert len(steps) >= 10
+    assert steps == sorted(steps)
+    assert (await check_copy(tmp_path / "copy.db", identity, kind="tenant")).documents["large"].last_seq == 40
+
+
 async def test_a_copy_leaves_nothing_beside_it_and_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "acme.db"
     expected = await fill(path)

@@ -157,15 +157,16 @@ async def seen_by(relay: RelayProcess, path: Path) -> tuple[set[str], object]:
 
 
 async def test_a_backup_that_is_killed_leaves_no_backup_and_the_next_one_is_made(tmp_path: Path) -> None:
-    data, to = tmp_path / "data", tmp_path / "backup"
+    data, to, halves = tmp_path / "data", tmp_path / "backup", 0
     await fill(data, "acme")
     for number in range(KILLS):
-        killed = await killed_at(number, "backup", "acme", str(to), "--data", str(data))
+        await killed_when(to.with_name("backup.partial"), number, "backup", "acme", str(to), "--data", str(data))
         if to.exists():
             assert run_command("restore", str(to), "--data", str(tmp_path / f"at-{number}")).returncode == 0
             shutil.rmtree(to)
-        else:
-            assert killed
+        elif to.with_name("backup.partial").exists():
+            halves += 1
+    assert halves, "no backup was caught half-way"
     assert run_command("backup", "acme", str(to), "--data", str(data)).returncode == 0
     assert not to.with_name("backup.partial").exists()
     assert "shop: 3000 updates" in verified(data)
@@ -177,18 +178,14 @@ async def test_a_restore_that_is_killed_is_taken_for_damage_and_done_again(tmp_p
     assert run_command("backup", "--all", str(to), "--data", str(data)).returncode == 0
     for number in range(KILLS):
         target = tmp_path / f"restored-{number}"
-        await killed_at(number, "restore", str(to), "--data", str(target))
+        sidecar = target / "tenants" / "acme.db.identity"
+        await killed_when(sidecar, number, "restore", str(to), "--data", str(target))
         if not tenant_file(target, "acme").exists():
-            if (target / "tenants" / "acme.restoring").exists():
-                halves += 1
-            if (target / "tenants" / "acme.db.identity").exists():
-                async with relay_in(tmp_path / f"relay-{number}") as relay:
-                    await relay.stop()
-                    relay.data = target
-                    await relay.start()
-                    with pytest.raises(InvalidStatus, match="HTTP 500"):
-                        await content_of(relay, "shop")
-                    assert "has gone" in relay.log
+            halves += 1
+            async with RelayProcess(tmp_path / f"relay-{number}", data=target, free_space_bytes_min=0) as relay:
+                with pytest.raises(InvalidStatus, match="HTTP 500"):
+                    await content_of(relay, "shop")
+                assert "has gone" in relay.log
             assert not is_occupied(target, "acme")
             assert run_command("restore", str(to), "--data", str(target)).returncode == 0
         assert "shop: 3000 updates" in verified(target)
@@ -196,18 +193,53 @@ async def test_a_restore_that_is_killed_is_taken_for_damage_and_done_again(tmp_p
     assert halves, "no restore was caught half-way"
 
 
-async def killed_at(number: int, *arguments: str) -> bool:
-    """Run a command and kill it after a share of the time that it takes; whether it was still running."""
-    share_s = 0.3 + 0.12 * number
+async def appeared(there: Path, process: asyncio.subprocess.Process) -> None:
+    """Wait for a file of a process, or its end."""
+    while process.returncode is None and not there.exists():  # noqa: ASYNC110  a folder tells nobody of its files
+        await asyncio.sleep(0.001)
+
+
+async def killed_when(there: Path, number: int, *arguments: str) -> None:
+    """Run a command, and kill it some steps after a file of its work has appeared, the later the greater ``number``."""
     process = await asyncio.create_subprocess_exec(
         *command(*arguments), cwd=ROOT, env=environment({}), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    try:
-        async with asyncio.timeout(share_s):
-            await process.wait()
-    except TimeoutError:
-        process.send_signal(signal.SIGKILL)
-    return await process.wait() != 0
+    await appeared(there, process)
+    for _ in range(number * 20):
+        await asyncio.sleep(0.001)
+    if process.returncode is None:
+        process.kill()
+    await process.wait()
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+async def test_a_relay_that_ends_and_starts_during_a_backup_and_the_backup_do_not_harm_each_other(
+    tmp_path: Path, how: signal.Signals
+) -> None:
+    async with relay_in(tmp_path / "relay") as relay:
+        await relay.stop()
+        await fill(relay.data, "acme")
+        await relay.start()
+        author = Author()
+        async with open_raw(relay, "kept", is_peer=True) as member:
+            await member.join()
+            await member.save(author.put("before", 1))
+            to = tmp_path / "backup"
+            process = await asyncio.create_subprocess_exec(
+                *command("backup", "acme", str(to), "--data", str(relay.data))
+            )
+            await appeared(tmp_path / "backup.partial" / "acme.db", process)
+            await relay.stop(how)
+        await relay.start()
+        async with open_raw(relay, "kept", is_peer=True) as member:
+            await member.join()
+            await member.save(Author().put("after", 2))
+        assert await process.wait() == 0
+        assert await content_of(relay, "kept") == {"before": 1.0, "after": 2.0}
+        await relay.stop(how)
+        assert "0 damaged" in verified(relay.data)
+        assert run_command("restore", str(to), "--data", str(tmp_path / "restored")).returncode == 0
+        assert "acme/kept: " in verified(tmp_path / "restored")
 
 
 async def test_a_flipped_bit_anywhere_in_a_backup_is_found_and_nothing_is_restored(tmp_path: Path) -> None:
