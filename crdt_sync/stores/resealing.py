@@ -7,7 +7,7 @@ identity, so no row, page, write-ahead log or note of what the one does later pa
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Final
 
 from crdt_sync.errors import StoreCorrupted, StoreUnavailable
 from crdt_sync.stores.connection import checkpoint, connect, store_error
+from crdt_sync.stores.copying import DocumentProgress
 from crdt_sync.stores.custody import Sidecar, write_sidecar
 from crdt_sync.stores.history import read_anchor, read_records
 from crdt_sync.stores.migrations import migrate, write_meta
@@ -26,7 +27,7 @@ RESTORED_FROM: Final = "restored_from"
 ROWS_PER_STEP: Final = 1_000
 
 
-async def reseal_store(path: Path, identity: str, fresh: str, *, on_document: Callable[[str], None]) -> None:
+async def reseal_store(path: Path, identity: str, fresh: str, *, progress: DocumentProgress) -> None:
     """Make the file at ``path``, a copy of the store ``identity``, the store ``fresh``: closed, with its sidecar.
 
     Every row is checked under the old identity before it is sealed under the new one. An interrupted call leaves a
@@ -35,7 +36,7 @@ async def reseal_store(path: Path, identity: str, fresh: str, *, on_document: Ca
     try:
         writer = await connect(path, "rw")
         try:
-            await writer.run(partial(reseal, source=source, fresh=fresh, on_document=on_document))
+            await writer.run(partial(reseal, source=source, fresh=fresh, progress=progress))
             if not await writer.run(checkpoint):
                 raise StoreUnavailable(f"{path} is being read by another program")
         finally:
@@ -45,7 +46,7 @@ async def reseal_store(path: Path, identity: str, fresh: str, *, on_document: Ca
     write_sidecar(path, Sidecar(fresh, "closed"))
 
 
-def reseal(connection: sqlite3.Connection, source: Source, fresh: str, on_document: Callable[[str], None]) -> None:
+def reseal(connection: sqlite3.Connection, source: Source, fresh: str, progress: DocumentProgress) -> None:
     """Bring the file to the latest format, and seal every row anew. Runs in the writer's thread."""
     migrate(connection, source.seal, version=int(read_meta(connection, source)["schema"]), name=str(source.path))
     meta = read_meta(connection, source)
@@ -56,8 +57,7 @@ def reseal(connection: sqlite3.Connection, source: Source, fresh: str, on_docume
     connection.execute("BEGIN IMMEDIATE")
     try:
         for head in heads.by_name.values():
-            on_document(head.name)
-            moved = replace(head, link=_reseal_rows(connection, source, seal, head))
+            moved = replace(head, link=_reseal_rows(connection, source, seal, head, progress))
             connection.execute(
                 "UPDATE heads SET link = ?, seal = ? WHERE id = ?", (moved.link, seal.head(moved), moved.id)
             )
@@ -70,7 +70,9 @@ def reseal(connection: sqlite3.Connection, source: Source, fresh: str, on_docume
         raise
 
 
-def _reseal_rows(connection: sqlite3.Connection, source: Source, seal: Seal, head: Head) -> bytes:
+def _reseal_rows(
+    connection: sqlite3.Connection, source: Source, seal: Seal, head: Head, progress: DocumentProgress
+) -> bytes:
     """Seal a document's records and snapshots anew; returns the chain's link at its end."""
     if head.retired is not None:
         return seal.genesis(head.name)
@@ -88,6 +90,7 @@ def _reseal_rows(connection: sqlite3.Connection, source: Source, seal: Seal, hea
         if len(rows) == ROWS_PER_STEP:
             _write_links(connection, rows)
             rows.clear()
+            progress(head.name, seq - anchor.through, head.last_seq - anchor.through)
     _write_links(connection, rows)
     for through in {head.previous, head.snapshot} - {0}:
         _reseal_snapshot(connection, source, seal, head, (through, links[through]))

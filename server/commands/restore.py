@@ -57,6 +57,7 @@ async def _restore(source: Path, tenant: str | None, data_dir: Path, retired_in:
     for name in tenants:
         documents = len(manifest.tenants[name].contents.documents)
         typer.echo(f"ok  {name}: {documents} documents, as of {manifest.made_at}")
+    typer.echo("the steward rests until TENANT.db.restored is removed; do so when all devices have synced")
     _tell_retired(manifest, notes)
     for name, why in manifest.left_out.items():
         typer.echo(f"not in the backup: {name}: {why}", err=True)

@@ -7,6 +7,7 @@ import shutil
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from crdt_sync.errors import StoreCorrupted, StoreUnavailable
 from crdt_sync.stores.copying import check_copy
@@ -16,6 +17,18 @@ from crdt_sync.stores.sqlite import open_sqlite_store
 from crdt_sync.stores.update_log import Retirement
 from server.storage.backups import Progress, TenantCopy
 from server.storage.tenants import KIND, tenant_file
+
+MARK: Final = ".restored"
+"""Suffix of the file beside a restored store that keeps the steward away from the tenant."""
+REST: Final = (
+    "This store was restored from a backup. The relay's steward does not know what it has handed out since then, and"
+    " rests.\nRemove this file, and start the relay anew, once every device has synced."
+)
+
+
+def restored_tenants(data_dir: Path) -> frozenset[str]:
+    """Tenants whose store was restored, and whose devices may have edits that it lacks, as far as the operator says."""
+    return frozenset(path.name.removesuffix(f".db{MARK}") for path in (data_dir / "tenants").glob(f"*.db{MARK}"))
 
 
 def is_occupied(data_dir: Path, tenant: str) -> bool:
@@ -47,11 +60,13 @@ async def restore_tenant(
             write_sidecar(path, Sidecar(identity, "closed"))
             made = work / path.name
             await _make(backup / copy.file, copy, made, identity, retire, progress)
+            beside(path, MARK).write_text(f"{REST}\n", "utf-8")
             os.replace(made, path)
             sync_folder(path.parent)
         except BaseException as error:
             if not path.exists():
-                beside(path, ".identity").unlink(missing_ok=True)
+                for suffix in (".identity", MARK):
+                    beside(path, suffix).unlink(missing_ok=True)
                 shutil.rmtree(work, ignore_errors=True)
             if isinstance(error, OSError):
                 raise StoreUnavailable(f"{path}: {error}") from error
@@ -62,14 +77,14 @@ async def restore_tenant(
 async def _make(
     source: Path, copy: TenantCopy, made: Path, identity: str, retire: Sequence[Retirement], progress: Progress
 ) -> None:
-    def resealed(document: str) -> None:
-        progress(f"{document}: sealed anew", 1, 1)
+    def resealed(document: str, done: int, total: int) -> None:
+        progress(f"{document}: rows sealed anew", done, total)
 
     def checked(document: str, done: int, total: int) -> None:
         progress(f"{document}: rows checked", done, total)
 
     shutil.copyfile(source, made)
-    await reseal_store(made, copy.contents.identity, identity, on_document=resealed)
+    await reseal_store(made, copy.contents.identity, identity, progress=resealed)
     contents = await check_copy(made, identity, kind=KIND, progress=checked)
     found = {name: standing.last_seq for name, standing in contents.documents.items()}
     if found != {name: standing.last_seq for name, standing in copy.contents.documents.items()}:

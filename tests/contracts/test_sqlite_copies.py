@@ -30,7 +30,7 @@ async def became_a_store(copy: Path, identity: str) -> Path:
     """A store of its own, made of the copy."""
     store = copy.with_name("restored.db")
     shutil.copy(copy, store)
-    await reseal_store(store, identity, FRESH, on_document=lambda _: None)
+    await reseal_store(store, identity, FRESH, progress=lambda *_: None)
     return store
 
 

@@ -21,8 +21,9 @@ from crdt_sync.stores.update_log import Record
 from server.storage.restoring import is_occupied
 from server.storage.tenants import KIND, tenant_file
 from tests.integration.raw_member import Author, RawMember, content_of, open_raw
-from tests.integration.relay_process import ROOT, RelayProcess, command, environment, run_command
+from tests.integration.relay_process import ROOT, RelayProcess, command, environment, eventually, run_command
 from tests.integration.retiring import opener, places_of
+from tests.integration.stewards import becomes, decisions, open_shop, relay_with_steward, set_prices_at_once, till
 
 KILLS, FLIPS = 8, 24
 SECRET = "token-of-mrs-miller"
@@ -302,6 +303,31 @@ async def test_what_was_erased_since_a_backup_is_not_brought_back_when_its_notes
         assert await content_of(relay, "shop") == {"tea": 450.0}
     # Without the notes it is back: see docs/explanation/erasure.md.
     assert places_of(SECRET, tmp_path / "backup") == ["acme.db"]
+
+
+async def test_the_steward_rests_after_a_restore_until_the_operator_lets_it_work(tmp_path: Path) -> None:
+    """It would hand out again what it has handed out since the backup: a replica name with two histories."""
+    async with (
+        relay_with_steward(tmp_path / "relay") as relay,
+        till(relay, tmp_path, "till-1") as one,
+        till(relay, tmp_path, "till-2") as two,
+    ):
+        await open_shop(one)
+        await two.sync()
+        await restored(relay, await backed_up(relay, tmp_path / "backup"), tmp_path / "restored")
+        assert "steward rests" in relay.log
+        await eventually(relay.readiness, lambda ready: ready[1]["steward"] == "at work")
+        await set_prices_at_once(one, two, (475, 500))
+        for peer in (one, two, one):
+            await peer.sync()
+        async with one.read() as docs:
+            assert len(docs.inventory.conflicts()) == 1
+        assert not [file for file in (relay.data / "steward").rglob("*") if file.is_file()]
+        await relay.stop()
+        (relay.data / "tenants" / "acme.db.restored").unlink()
+        await relay.start()
+        async with one.online():
+            assert await becomes(one, decisions, bool) == [("auto", "relay", 500)]
 
 
 async def test_commands_refuse_what_would_overwrite_or_is_not_there(tmp_path: Path) -> None:
