@@ -8,10 +8,10 @@ from typing import Annotated, Final
 
 import typer
 
-from crdt_sync.errors import MalformedUpdate, ProtocolError, ReplicaBroken, ScribeDied, SnapshotMismatch
+from crdt_sync.errors import ProtocolError, ReplicaBroken, ScribeDied, SnapshotMismatch
 from crdt_sync.limits import Limits
 from crdt_sync.stores.update_log import Loaded, Record
-from crdt_sync.updates.decode import decode_update
+from crdt_sync.updates.decode import DecodedUpdate, decode_update
 from crdt_sync.updates.gate import Verdict, judge
 from crdt_sync.updates.ledger import Ledger
 from crdt_sync.values import check_document
@@ -22,7 +22,7 @@ from server.settings import Settings, load_settings
 AUTHOR: Final = "import"
 EXIT_REFUSED: Final = 1
 REMEDY: Final = (
-    "Load it in Node with Yjs, copy its contents into a new Y.Doc, and import that one: "
+    "If Yjs itself reads it, load it in Node, copy its contents into a new Y.Doc, and import that one: "
     "docs/how-to/back-up-and-restore.md shows how"
 )
 
@@ -57,13 +57,16 @@ def import_update(
 
 async def _import(settings: Settings, tenant: str, document: str, raw: bytes, *, merge: bool, create: bool) -> int:
     name = f"{tenant}/{document}"
+    try:
+        # Before a tenant is made for it.
+        update = decode_update(raw, settings.limits.for_stored())
+    except ProtocolError as error:
+        return _refused(f"the file is no update that {name} can take: {error}. {REMEDY}")
     async with opened_store(settings.data_dir, tenant, create=create) as store, opened_scribes(settings) as scribes:
         log = store.log(document)
         loaded = await log.load()
         try:
-            verdict = _judged(raw, loaded, settings.limits)
-        except MalformedUpdate as error:
-            return _refused(f"the file is no update that {name} can take: {error}. {REMEDY}")
+            verdict = _judged(update, loaded, settings.limits)
         except ProtocolError as error:
             return _refused(f"the file is no update that {name} can take: {error}")
         if verdict.gap:
@@ -83,7 +86,7 @@ async def _import(settings: Settings, tenant: str, document: str, raw: bytes, *,
     return 0
 
 
-def _judged(raw: bytes, loaded: Loaded, limits: Limits) -> Verdict:
+def _judged(update: DecodedUpdate, loaded: Loaded, limits: Limits) -> Verdict:
     """What the gate says. Its bounds on a single update don't hold here: a file may be a document's whole life."""
     stored = limits.for_stored()
     ledger = Ledger(remembers=True)
@@ -93,7 +96,7 @@ def _judged(raw: bytes, loaded: Loaded, limits: Limits) -> Verdict:
         fresh = judge(decode_update(record.update, stored), ledger, stored).fresh
         if fresh is not None:
             ledger.admit(fresh)
-    return judge(decode_update(raw, stored), ledger, stored)
+    return judge(update, ledger, stored)
 
 
 def _refused(why: str) -> int:

@@ -109,6 +109,10 @@ def test_what_the_gate_refuses_is_said_and_nothing_is_written(tmp_path: Path) ->
         assert words in told.stderr, told.stderr
         assert "Traceback" not in told.stderr
     assert "copy its contents into a new Y.Doc" in imported(data, JSON_CONTENT).stderr
+    other = tmp_path / "other" / "data"
+    other.parent.mkdir()
+    assert imported(other, whole[:-3], "--create").returncode == 1
+    assert not other.exists(), "a tenant was made for nothing"
     assert ran(data, "rooms", "--plain").stdout.split("\t")[0] == "acme/other"
 
 
