@@ -51,7 +51,7 @@ def test_a_legacy_document_is_refused_and_goes_in_after_the_documented_conversio
     (tmp_path / "convert.mjs").write_text(script)
     (tmp_path / "node_modules").symlink_to(NODE_FOLDER / "node_modules")
     node(tmp_path / "convert.mjs", old, new, "a:array")
-    assert told(data, "import", "acme", "shop", new).returncode == 0
+    assert told(data, "import", "acme", "shop", new, "--create").returncode == 0
     assert told(data, "export", "acme", tmp_path / "out").returncode == 0
     assert json.loads((tmp_path / "out" / "shop.json").read_text())["a"] == [None]
 
