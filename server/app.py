@@ -24,6 +24,7 @@ from server.scribes.pool import open_scribes
 from server.settings import Settings
 from server.steward.supervision import Steward, open_steward
 from server.steward.words import Instructions
+from server.storage.restoring import restored_tenants
 from server.storage.tenants import open_tenants
 from server.telemetry.meters import Meters
 from server.web import health
@@ -148,8 +149,16 @@ def _steward(settings: Settings, meters: Meters, own_url: str, own_secret: bytes
         interval_s=settings.steward_interval_s,
         limits=dataclasses.asdict(settings.limits),
     )
+    # What it has handed out since the backup, it would hand out again.
+    resting = restored_tenants(settings.data_dir)
+    if resting:
+        log.warning("steward rests: remove TENANT.db.restored when all devices have synced", tenants=sorted(resting))
     return Steward(
-        instructions, meters, memory_bytes_max=settings.steward_memory_bytes_max, idle_s=settings.room_idle_s
+        instructions,
+        meters,
+        memory_bytes_max=settings.steward_memory_bytes_max,
+        idle_s=settings.room_idle_s,
+        resting=resting,
     )
 
 

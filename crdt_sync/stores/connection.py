@@ -12,7 +12,7 @@ import aiosqlite
 
 from crdt_sync.errors import StoreCorrupted, StoreError, StoreUnavailable
 
-Access = Literal["ro", "rw", "rwc"]
+Access = Literal["ro", "rw", "rwc", "still"]
 T = TypeVar("T")
 
 WRITER_PRAGMAS = (
@@ -41,13 +41,14 @@ class Connection(aiosqlite.Connection):
 async def connect(path: Path, access: Access) -> Connection:
     """Connect; the caller closes. Raises SQLite's errors as they are (see :func:`store_error`).
 
-    With ``ro`` it is a reader that can't write or checkpoint, whatever happens; else it is *the* writer."""
+    With ``ro`` it is a reader that can't write or checkpoint, whatever happens; with ``still`` a reader of a file that
+    nobody writes to, which leaves nothing beside it; else it is *the* writer."""
     # timeout=0: the lock file keeps our own processes apart, so a busy file is an error and not a queue.
     connector = partial(sqlite3.connect, file_uri(path, access), uri=True, timeout=0, isolation_level=None)
     connection = Connection(connector, iter_chunk_size=64)
     await connection
     try:
-        await connection.run(prepare_reader if access == "ro" else prepare_writer)
+        await connection.run(prepare_reader if access in ("ro", "still") else prepare_writer)
     except BaseException:
         await connection.close()
         raise
@@ -55,7 +56,8 @@ async def connect(path: Path, access: Access) -> Connection:
 
 
 def file_uri(path: Path, access: Access) -> str:
-    return f"{path.absolute().as_uri()}?mode={access}"
+    mode = "ro&immutable=1" if access == "still" else access
+    return f"{path.absolute().as_uri()}?mode={mode}"
 
 
 def prepare_reader(connection: sqlite3.Connection) -> None:

@@ -99,6 +99,20 @@ def hold(path: Path, *, create: bool) -> Iterator[Hold]:
         yield Hold(file)
 
 
+def is_held(path: Path) -> bool:
+    """Whether somebody has the store at ``path`` open at this moment."""
+    try:
+        descriptor = os.open(beside(path, ".lock"), os.O_RDWR | getattr(os, "O_BINARY", 0))
+    except FileNotFoundError:
+        return False
+    with io.FileIO(descriptor, "r+") as file:
+        try:
+            try_lock(file)
+        except OSError:
+            return True
+        return False
+
+
 def beside(path: Path, suffix: str) -> Path:
     """The file ``suffix`` next to the store's main file."""
     return path.with_name(path.name + suffix)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import typer
 
+from server.commands.backup import backup
 from server.commands.check_config import check_config
 from server.commands.epoch import epoch
+from server.commands.export import export
+from server.commands.import_update import import_update
 from server.commands.inspect import inspect
 from server.commands.quality import quality
 from server.commands.replay import WHOLE_LINE, replay
+from server.commands.restore import restore
 from server.commands.retire import retire
 from server.commands.rooms import rooms
 from server.commands.serve import serve
@@ -30,6 +34,10 @@ application.command("check-config")(check_config)
 application.command()(rooms)
 application.command()(inspect)
 application.command()(verify)
+application.command()(backup)
+application.command()(restore)
+application.command()(export)
+application.command("import")(import_update)
 application.command()(retire)
 application.command()(epoch)
 application.command()(quality)

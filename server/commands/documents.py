@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import typer
 
@@ -34,9 +34,13 @@ def tenants_named(data_dir: Path, tenant: str | None) -> Sequence[str]:
 
 
 @asynccontextmanager
-async def opened_store(data_dir: Path, tenant: str) -> AsyncIterator[SqliteStore]:
-    """A tenant's store, which must be there. Raises :class:`StoreUnavailable` while a relay holds it."""
-    async with open_sqlite_store(tenant_file(data_dir, tenant), create=False, kind=KIND) as store:
+async def opened_store(data_dir: Path, tenant: str, *, create: bool = False) -> AsyncIterator[SqliteStore]:
+    """A tenant's store, which must be there unless ``create`` is set. Raises :class:`StoreUnavailable` while a relay
+    holds it."""
+    path = tenant_file(data_dir, tenant)
+    if create:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    async with open_sqlite_store(path, create=create, kind=KIND) as store:
         yield store
 
 
@@ -62,7 +66,7 @@ class Progress:
     """One line on standard error, rewritten in place, once the work takes longer than two seconds."""
 
     def __init__(self, what: str) -> None:
-        self._what = what
+        self.what = what
         self._shown_at_s = time.monotonic() + SILENT_S
         self._is_shown = False
 
@@ -71,9 +75,27 @@ class Progress:
         if now_s >= self._shown_at_s:
             self._shown_at_s = now_s + 0.2
             self._is_shown = True
-            typer.echo(f"\r{self._what}: {done:,} of {total:,}\033[K", nl=False, err=True)
+            typer.echo(f"\r{self.what}: {done:,} of {total:,}\033[K", nl=False, err=True)
 
     def end(self) -> None:
         """Leave the line behind."""
         if self._is_shown:
             typer.echo(err=True)
+
+
+class Stages:
+    """Progress of work that has several parts, all on one line; ``with`` leaves it behind."""
+
+    def __init__(self) -> None:
+        self._progress = Progress("")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.end()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Show how far ``what`` is, once all of it has taken longer than two seconds."""
+        self._progress.what = what
+        self._progress(done, total)

@@ -40,7 +40,17 @@ class Rooms(Protocol):
 class Steward:
     """Made by :func:`open_steward`."""
 
-    def __init__(self, instructions: Instructions, meters: Meters, *, memory_bytes_max: int, idle_s: float) -> None:
+    def __init__(
+        self,
+        instructions: Instructions,
+        meters: Meters,
+        *,
+        memory_bytes_max: int,
+        idle_s: float,
+        resting: Collection[str] = (),
+    ) -> None:
+        """``resting`` are tenants that it must leave alone."""
+        self._resting = resting
         self._instructions = instructions
         self._meters = meters
         self._memory_bytes_max = memory_bytes_max
@@ -59,7 +69,7 @@ class Steward:
 
     def visited(self, room: RoomId, subject: str) -> None:
         """Somebody came into a room; the steward's own coming is no reason to look after a tenant."""
-        if subject == RELAY_SUBJECT or not _has_duties(room.document):
+        if subject == RELAY_SUBJECT or room.tenant in self._resting or not _has_duties(room.document):
             return
         self._used_at_s[room.tenant] = time.monotonic()
         self._owed.add(room.tenant)
