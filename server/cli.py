@@ -1,4 +1,4 @@
-"""The command line: ``crdt-sync serve | token | check-config | rooms | inspect | verify | replay``."""
+"""The command line. Its commands are in ``server/commands/``."""
 
 from __future__ import annotations
 
