@@ -10,7 +10,6 @@ from crdt_sync.documents.catalog.audit_trail import (
     Resolution,
     Strategy,
     acknowledged,
-    covered_tips,
     resolution_faults,
     resolutions,
     tips_of,
@@ -138,12 +137,19 @@ class Arbitration:
         heads = self._forks.heads(ATTRIBUTES, key)
         if len(heads) < 2:
             return []
-        # By key, because this is done with every write: a full read would be of the whole trail.
-        of_key = [entry for entry in self._catalog.keys(RESOLUTIONS) if entry.rpartition("|")[0] == key]
-        covered = {tip for entry in of_key for tip in tips_of(self._catalog.get(RESOLUTIONS, entry))}
+        covered = self._covered(key)
         open_heads = [(head.dot, *self._held(key, head)) for head in heads if head.dot not in covered]
         is_known = all(known for _, known, _ in open_heads)
         return [(dot, value) for dot, _, value in open_heads] if is_known else []
+
+    def _covered(self, key: str) -> set[str]:
+        """The tips of one attribute that some resolution lists."""
+        # By key, because this is done with every write: a full read would be of the whole trail.
+        of_key = [entry for entry in self._catalog.keys(RESOLUTIONS) if entry.rpartition("|")[0] == key]
+        return {tip for entry in of_key for tip in tips_of(self._catalog.get(RESOLUTIONS, entry))}
+
+    def _is_vaulted(self, key: str, tip: str) -> bool:
+        return self._catalog.get(VAULT, f"{key}|{tip}") is not None
 
     def _held(self, key: str, head: Head) -> tuple[bool, Value]:
         """What a head holds, by its own bytes or by the vault."""
@@ -213,16 +219,14 @@ class Arbitration:
 
     def _check_known(self, conflict: Conflict) -> None:
         """The conflict may come from an earlier look, or from a caller's own making."""
-        siblings = Siblings(self._catalog, self._forks)
         heads = {head.dot for head in self._forks.heads(ATTRIBUTES, conflict.key)}
         for sibling in conflict.siblings:
-            if sibling.tip not in heads and not siblings.has(conflict.key, sibling.tip):
+            if sibling.tip not in heads and not self._is_vaulted(conflict.key, sibling.tip):
                 raise UnknownSibling(conflict.key, sibling.tip)
 
     def _close(self, conflict: Conflict, value: Value, how: Strategy) -> None:
         tips: list[Value] = [sibling.tip for sibling in conflict.siblings]
-        covered = covered_tips(self._catalog)[conflict.key]
-        if covered.issuperset(sibling.tip for sibling in conflict.siblings) and same(
+        if self._covered(conflict.key).issuperset(sibling.tip for sibling in conflict.siblings) and same(
             self._catalog.get(ATTRIBUTES, conflict.key), value
         ):
             return
@@ -255,9 +259,8 @@ class Arbitration:
 
     def _keep(self, key: str, siblings: Sequence[Sibling]) -> None:
         """Note what was chosen from, so that the trail can be read when the CRDT has forgotten it."""
-        held = Siblings(self._catalog, self._forks)
         for sibling in siblings:
-            if sibling.is_known and not held.has(key, sibling.tip):
+            if sibling.is_known and not self._is_vaulted(key, sibling.tip):
                 self._catalog.put(VAULT, f"{key}|{sibling.tip}", sibling.entry())
 
     def _revival(self, sku: str, key: str) -> Conflict:
