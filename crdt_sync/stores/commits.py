@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias, assert_never
 
 from crdt_sync.errors import StoreError
+from crdt_sync.stores.connection import transaction
 from crdt_sync.stores.custody import Hold
 from crdt_sync.stores.migrations import ERASING, write_meta
 from crdt_sync.stores.seals import Head, Seal
@@ -101,8 +102,7 @@ class Batch:
 
     def write(self, connection: sqlite3.Connection) -> Mapping[str, Head]:
         """Commit everything planned in one transaction and return the new heads; on an error nothing was changed."""
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+        with transaction(connection):
             connection.executemany(
                 "INSERT INTO heads (id, name, last_seq, link, snapshot, previous, marks, revision, note, seal)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
@@ -123,12 +123,6 @@ class Batch:
                 connection.execute("DELETE FROM snapshots WHERE document = ?", (number,))
             if self._ended:
                 write_meta(connection, self._seal, ERASING, "1")
-            connection.execute("COMMIT")
-        except BaseException:
-            # Some errors (disk full) have rolled back already.
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
         return self._heads
 
     def _head(self, document: str) -> Head:

@@ -11,7 +11,7 @@ import sqlite3
 from pathlib import Path
 
 from crdt_sync.errors import StoreUnavailable
-from crdt_sync.stores.connection import checkpoint
+from crdt_sync.stores.connection import checkpoint, transaction
 from crdt_sync.stores.custody import beside
 from crdt_sync.stores.migrations import ERASING, write_meta
 from crdt_sync.stores.rows import Source
@@ -44,14 +44,8 @@ def erase(connection: sqlite3.Connection, source: Source) -> None:
 
 
 def _note(connection: sqlite3.Connection, source: Source, value: str) -> None:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(connection):
         write_meta(connection, source.seal, ERASING, value)
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
 
 
 def _wal_bytes(path: Path) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
 from crdt_sync.errors import StoreTooNew
+from crdt_sync.stores.connection import transaction
 from crdt_sync.stores.seals import Seal
 
 ERASING: Final = "erasing"
@@ -63,15 +64,9 @@ def migrate(
     Raises :class:`StoreTooNew` without touching anything if the file is ahead of ``steps``."""
     check_version(version, name, len(steps))
     for reached, step in enumerate(steps[version:], start=version + 1):
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+        with transaction(connection):
             step(connection, seal)
             write_meta(connection, seal, "schema", str(reached))
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
 
 
 def check_version(version: int, name: str, known: int = len(STEPS)) -> None:

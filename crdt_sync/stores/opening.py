@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from crdt_sync.errors import StoreCorrupted, StoreUnavailable
-from crdt_sync.stores.connection import connect
+from crdt_sync.stores.connection import connect, transaction
 from crdt_sync.stores.custody import Sidecar, begin_creation, read_sidecar, write_sidecar
 from crdt_sync.stores.erasing import erase_if_due
 from crdt_sync.stores.migrations import migrate, write_meta
@@ -40,10 +40,9 @@ def lay_out(connection: sqlite3.Connection, source: Source, sidecar: Sidecar, ki
     migrate(connection, source.seal, version=0, name=str(source.path))
     created_ms = time.time_ns() // 1_000_000
     rows = {"identity": sidecar.identity, "kind": kind, "created_ms": str(created_ms), "documents": "0", "opened": "0"}
-    connection.execute("BEGIN IMMEDIATE")
-    for name, value in rows.items():
-        write_meta(connection, source.seal, name, value)
-    connection.execute("COMMIT")
+    with transaction(connection):
+        for name, value in rows.items():
+            write_meta(connection, source.seal, name, value)
 
 
 def read_identity(connection: sqlite3.Connection, path: Path, sidecar: Sidecar, kind: str) -> Source:
@@ -76,9 +75,8 @@ def begin_session(
         number, revision = noted
         if not any(head.id == number and head.revision >= revision for head in heads.by_name.values()):
             raise StoreCorrupted(f"{source.path}: its last durable commits are missing; its -wal file is damaged")
-    connection.execute("BEGIN IMMEDIATE")
-    # From here on until a clean close, the WAL is not empty, so one that is lost can be told from one never needed.
-    write_meta(connection, source.seal, "opened", str(int(meta["opened"]) + 1))
-    connection.execute("COMMIT")
+    with transaction(connection):
+        # From here on until a clean close, the WAL is not empty, so one that is lost can be told from one never needed.
+        write_meta(connection, source.seal, "opened", str(int(meta["opened"]) + 1))
     erase_if_due(connection, source)
     return heads

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from crdt_sync.errors import StoreCorrupted, StoreUnavailable
-from crdt_sync.stores.connection import checkpoint, connect, store_error
+from crdt_sync.stores.connection import checkpoint, connect, store_error, transaction
 from crdt_sync.stores.copying import DocumentProgress
 from crdt_sync.stores.custody import Sidecar, write_sidecar
 from crdt_sync.stores.history import read_anchor, read_records
@@ -54,8 +54,7 @@ def reseal(connection: sqlite3.Connection, source: Source, fresh: str, progress:
     if heads.damage:
         raise StoreCorrupted(heads.damage)
     seal = Seal(fresh)
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(connection):
         for head in heads.by_name.values():
             moved = replace(head, link=_reseal_rows(connection, source, seal, head, progress))
             connection.execute(
@@ -63,11 +62,6 @@ def reseal(connection: sqlite3.Connection, source: Source, fresh: str, progress:
             )
         for name, value in {**meta, RESTORED_FROM: meta["identity"], "identity": fresh}.items():
             write_meta(connection, seal, name, value)
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
 
 
 def _reseal_rows(
