@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from server.scribes.confinement import describe_end, worker_environment
+from server.scribes.child import Child
 from server.scribes.frames import DONE, HEAD, LAST, LENGTH_BYTES, READY, REFUSED, head, lengths
 
 CHUNK_BYTES: Final = 1 << 20
 """What is handed to a pipe, or taken from it, in one go: a document of any size leaves the loop room to breathe."""
-STDERR_BYTES_MAX: Final = 4096
 ANSWER_PARTS_MAX: Final = 2
 END_S: Final = 5.0
 
@@ -37,44 +33,26 @@ class WorkerConfused(Exception):
 class Worker:
     """Begun by :meth:`spawn`, and always finished with :meth:`end`. One task at a time."""
 
-    def __init__(self, process: asyncio.subprocess.Process, answer_bytes_max: int) -> None:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stderr is not None
-        self._process = process
-        self._stdin, self._stdout = process.stdin, process.stdout
+    def __init__(self, child: Child, answer_bytes_max: int) -> None:
+        self._child = child
         self._answer_bytes_max = answer_bytes_max
-        self._stderr = b""
-        self._listening = asyncio.create_task(self._listen(process.stderr))
 
     @classmethod
     async def spawn(cls, *, memory_bytes_max: int, cpu_s: float) -> Worker:
         """Start a process. Raises :class:`OSError` when the machine does not let us."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            # Not the working directory: it may be one that others write to.
-            "-P",
-            "-m",
-            "server.scribes.worker",
-            str(os.getpid()),
-            str(memory_bytes_max),
-            str(cpu_s),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            limit=CHUNK_BYTES,
-            env=worker_environment(),
+        child = await Child.spawn(
+            "server.scribes.worker", str(memory_bytes_max), str(cpu_s), read_bytes_max=CHUNK_BYTES
         )
         # An answer comes out of the worker's memory, so it can't be larger.
-        return cls(process, memory_bytes_max)
+        return cls(child, memory_bytes_max)
 
     @property
     def pid(self) -> int:
-        return self._process.pid
+        return self._child.pid
 
     @property
     def has_ended(self) -> bool:
-        return self._process.returncode is not None or self._stdout.at_eof()
+        return self._child.has_ended
 
     async def ready(self) -> None:
         """Wait until it has loaded its code. Raises as :meth:`ask` does."""
@@ -87,8 +65,8 @@ class Worker:
         Cancelled, it leaves a worker that must be killed."""
         try:
             for chunk in _chunks(head(task, parts), parts):
-                self._stdin.write(chunk)
-                await self._stdin.drain()
+                self._child.stdin.write(chunk)
+                await self._child.stdin.drain()
         except ConnectionError as error:
             raise WorkerGone("it stopped reading") from error
         answer = await self._read()
@@ -108,7 +86,7 @@ class Worker:
     async def _exactly(self, count: int) -> bytes:
         chunks = []
         while count:
-            chunk = await self._stdout.read(min(count, CHUNK_BYTES))
+            chunk = await self._child.stdout.read(min(count, CHUNK_BYTES))
             if not chunk:
                 raise WorkerGone("it ended")
             chunks.append(chunk)
@@ -117,39 +95,20 @@ class Worker:
 
     def kill(self) -> None:
         """End it now, whatever it does."""
-        if self._process.returncode is None:
-            self._process.kill()
+        self._child.kill()
 
     async def end(self) -> None:
         """Let it end by itself, or make it; return when nothing of it is left."""
-        self._stdin.close()
-        try:
-            async with asyncio.timeout(END_S):
-                await self._drained()
-        except TimeoutError:
-            self.kill()
-            await self._drained()
-
-    async def _drained(self) -> None:
-        while await self._stdout.read(CHUNK_BYTES):
-            pass
-        await self._listening
-        await self._process.wait()
-
-    async def _listen(self, stderr: asyncio.StreamReader) -> None:
-        # Always read, or a talkative worker would wait for ever; kept only to the bound, the end being what matters.
-        while text := await stderr.read(STDERR_BYTES_MAX):
-            self._stderr = (self._stderr + text)[-STDERR_BYTES_MAX:]
+        await self._child.end(patience_s=END_S)
 
     @property
     def last_words(self) -> str:
         """The end of what it wrote to standard error."""
-        return self._stderr.decode(errors="replace").strip()
+        return self._child.last_words
 
     def describe_end(self) -> str:
         """How an ended worker ended, for people."""
-        assert self._process.returncode is not None
-        return describe_end(self._process.returncode, self._stderr)
+        return self._child.describe_end()
 
 
 def _chunks(first: bytes, parts: Sequence[bytes]) -> Iterator[bytes]:
