@@ -52,7 +52,7 @@ class PresenceRequest:
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """A refusal: a stable ``code`` (see errors.py) and a sentence for people."""
+    """A refusal: a stable ``code`` (see the package errors) and a sentence for people."""
 
     code: str
     reason: str

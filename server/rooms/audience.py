@@ -9,7 +9,7 @@ from crdt_sync.protocol.messages import Denied, Message
 from crdt_sync.values import RoomId
 from server.rooms.inbox import Inbox
 from server.rooms.member import Member
-from server.rooms.room import Broadcast, Drained, Listens, Reply, Turn
+from server.rooms.turn import Broadcast, Drained, Listens, Reply, Turn
 from server.telemetry.meters import Meters
 
 log = structlog.get_logger(__name__)

@@ -24,7 +24,8 @@ from crdt_sync.values import RoomId
 from server.rooms.audience import Audience
 from server.rooms.inbox import Inbox
 from server.rooms.member import Member
-from server.rooms.room import Arrived, Compacted, Departed, Envelope, Granted, Room, Said, Turn
+from server.rooms.room import Room
+from server.rooms.turn import Arrived, Compacted, Departed, Envelope, Granted, Said, Turn
 from server.scribes.pool import Scribes
 from server.telemetry.meters import Meters
 

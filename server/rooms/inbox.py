@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 
-from server.rooms.room import Envelope
+from server.rooms.turn import Envelope
 
 
 class Inbox:

@@ -47,8 +47,8 @@ from server.auth.grants import Grant
 from server.rooms.dialect import HOCUSPOCUS
 from server.rooms.host import Host
 from server.rooms.member import Member
-from server.rooms.room import Said
 from server.rooms.tally import Tally
+from server.rooms.turn import Said
 from server.web.connection import Connection
 from server.web.members import next_member_id
 from server.web.problems import problem_response

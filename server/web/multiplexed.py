@@ -14,7 +14,7 @@ from server.auth.grants import Grant
 from server.rooms.dialect import MULTIPLEXED
 from server.rooms.host import Host
 from server.rooms.member import Member
-from server.rooms.room import Said
+from server.rooms.turn import Said
 from server.web.connection import Connection
 from server.web.members import next_member_id
 from server.web.problems import problem_response

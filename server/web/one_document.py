@@ -14,7 +14,7 @@ from crdt_sync.protocol.messages import Message
 from crdt_sync.values import RoomId
 from server.rooms.dialect import Dialect
 from server.rooms.member import Member
-from server.rooms.room import Said
+from server.rooms.turn import Said
 from server.web.connection import Connection
 from server.web.door import Admission
 from server.web.members import next_member_id

@@ -20,7 +20,7 @@ from server.rooms.dialect import MULTIPLEXED
 from server.rooms.host import Host
 from server.rooms.member import Member
 from server.rooms.outbox import Outbox
-from server.rooms.room import Said
+from server.rooms.turn import Said
 from server.web.members import next_member_id
 from server.web.relay import Relay
 

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from crdt_sync.limits import DEFAULT_LIMITS
 from crdt_sync.protocol import hocuspocus, state_vector
 from crdt_sync.protocol.messages import Message, NewUpdate, Settled, StateReply, StateRequest
-from server.rooms.room import Arrived, Departed, Reply, Room, Said
+from server.rooms.room import Room
 from server.rooms.tally import Tally
+from server.rooms.turn import Arrived, Departed, Reply, Said
 from server.web.hocuspocus import spell
 from tests.unit.rooms.members import Writer, content, make_room, said
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pycrdt import Doc, Map
 
 from crdt_sync.protocol.messages import Message, NewUpdate, SaveMark, StateReply, StateRequest
-from server.rooms.room import Arrived, Departed, Room, Turn
+from server.rooms.room import Room
+from server.rooms.turn import Arrived, Departed, Turn
 from tests.unit.rooms.members import Writer, absorb, content, make_room, replies, said
 
 PAGES = 2

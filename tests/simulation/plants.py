@@ -24,7 +24,8 @@ from crdt_sync.updates.pieces import Piece, Span, whole
 from crdt_sync.updates.ranges import Range
 from crdt_sync.values import ClientId
 from server.rooms.keeper import Keeper, open_keeper
-from server.rooms.room import Broadcast, Kept, Listens, MemberId, Reply, Room, Turn
+from server.rooms.room import Room
+from server.rooms.turn import Broadcast, Kept, Listens, MemberId, Reply, Turn
 from tests.simulation.actors import Till
 from tests.simulation.bounds import LIMITS, ROOM
 from tests.simulation.relay import RELAY_CLIENT, SimulatedHost

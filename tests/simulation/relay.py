@@ -22,7 +22,8 @@ from server.rooms.inbox import Inbox
 from server.rooms.keeper import AUTHOR, Keeper, open_keeper
 from server.rooms.member import Member
 from server.rooms.outbox import Outbox
-from server.rooms.room import Arrived, Compacted, Departed, Drained, Envelope, Room, Said, Turn
+from server.rooms.room import Room
+from server.rooms.turn import Arrived, Compacted, Departed, Drained, Envelope, Said, Turn
 from server.scribes.tasks import compact
 from server.telemetry.meters import Meters
 from tests.simulation.bounds import LIMITS, ROOM

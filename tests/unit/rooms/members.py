@@ -12,7 +12,8 @@ from crdt_sync.protocol.messages import Message, NewUpdate, StateReply
 from crdt_sync.updates.decode import decode_update
 from crdt_sync.updates.ledger import Ledger
 from server.rooms.history import History
-from server.rooms.room import Arrived, Broadcast, Envelope, Listens, Reply, Room, Said, Turn
+from server.rooms.room import Room
+from server.rooms.turn import Arrived, Broadcast, Envelope, Listens, Reply, Said, Turn
 
 NOBODY: dict[int, int] = {}
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from crdt_sync.protocol.messages import Ack, Denied, NewUpdate, Stateless, StateReply, StateRequest
 from crdt_sync.updates.pieces import EMPTY_UPDATE
-from server.rooms.room import Arrived, Broadcast, Granted, Room
+from server.rooms.room import Room
+from server.rooms.turn import Arrived, Broadcast, Granted
 from tests.unit.rooms.members import NOBODY, Writer, absorb, arrive, broadcasts, kept, make_room, replies, said
 
 

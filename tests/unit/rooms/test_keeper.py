@@ -20,7 +20,8 @@ from crdt_sync.updates.encode import write_entries
 from crdt_sync.updates.pieces import Span
 from server.rooms.history import History
 from server.rooms.keeper import AUTHOR, PORTION_ENTRIES, Authors, CatalogKeeper, keeps, open_keeper
-from server.rooms.room import Broadcast, Room
+from server.rooms.room import Room
+from server.rooms.turn import Broadcast
 from tests.unit.rooms.members import absorb, arrive, broadcasts, empty_history, kept, said
 
 RELAY = 2**53 - 5

@@ -16,7 +16,8 @@ from crdt_sync.replica import replay
 from crdt_sync.updates.rewrites import ELEMENTS_MAX, RewriteIndex, to_base36
 from server.rooms.history import History
 from server.rooms.keeper import AUTHOR, open_keeper
-from server.rooms.room import Broadcast, Compacted, Room, Turn
+from server.rooms.room import Room
+from server.rooms.turn import Broadcast, Compacted, Turn
 from tests.unit.rooms.members import absorb, arrive, broadcasts, empty_history, kept, replies, said
 
 RELAY = 2**53 - 5

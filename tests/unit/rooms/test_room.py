@@ -24,7 +24,8 @@ from crdt_sync.protocol.messages import (
 )
 from crdt_sync.updates.pieces import EMPTY_UPDATE
 from server.rooms.history import History
-from server.rooms.room import Broadcast, Compacted, Departed, Drained, Listens, Reply, Room
+from server.rooms.room import Room
+from server.rooms.turn import Broadcast, Compacted, Departed, Drained, Listens, Reply
 from server.scribes.tasks import compact
 from tests.unit.rooms.members import (
     Writer,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from crdt_sync.protocol.messages import Denied, NewUpdate, SaveMark, StateReply, StateRequest
 from crdt_sync.updates.pieces import EMPTY_UPDATE
-from server.rooms.room import Arrived, Reply, Room
+from server.rooms.room import Room
+from server.rooms.turn import Arrived, Reply
 from tests.unit.rooms.members import NOBODY, Writer, absorb, content, kept, make_room, replies, said
 
 
