@@ -22,11 +22,12 @@ _CATALOG_ROOTS = frozenset({ATTRIBUTES, PERIODS, META, "conflict", "resolve", "e
 def assess_catalog(inventory: InventoryDocument, expected: Expectations) -> DocumentQuality:
     """Products and locations against their models, what can't be read, and what is in conflict."""
     checks = Checks(CATALOG)
-    for sku, fields in inventory.products().items():
+    products, locations = inventory.products(), inventory.locations()
+    for sku, fields in products.items():
         _check_fields(checks, f"product {sku}", fields, expected.product)
-    for name, fields in inventory.locations().items():
+    for name, fields in locations.items():
         _check_fields(checks, f"location {name}", fields, expected.location)
-    attributes = sum(map(len, inventory.products().values())) + sum(map(len, inventory.locations().values()))
+    attributes = sum(map(len, products.values())) + sum(map(len, locations.values()))
     contested = [
         Finding(
             Dimension.CONSISTENCY,
