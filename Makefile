@@ -1,7 +1,7 @@
 # Every target works from a fresh clone: what it needs is installed into .venv and tests/interop/node, once.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check types floors style test-only simulate simulator bench replay system clean
+.PHONY: help run test check types floors style test-only simulate simulator soak bench replay system clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -40,6 +40,9 @@ simulator: .venv/.equipped ## Run the simulator's tests
 
 simulate: .venv/.equipped ## Replay one simulated world and print what happened: make simulate SEED=7
 	@$(BIN)/python -m tests.simulation --seed $(SEED) $(ARGS)
+
+soak: .venv/.equipped $(NODE)/.installed ## Long runs that are no tests: make soak ARGS="hostile --scale 0.1 --seed 7"
+	@$(BIN)/python -m tests.soak $(ARGS)
 
 bench: .venv/.equipped ## Run the benchmarks and print their tables
 	@$(BIN)/python -m benchmarks $(ARGS)
