@@ -64,6 +64,7 @@ class ClientTokens:
                 subject=grant.subject if request.user is None else f"{grant.subject}/{request.user}",
                 ttl_s=ttl_s,
                 now_s=now_s,
+                root=grant,
             )
         except ValueError as error:
             raise MalformedMessage(str(error)) from error

@@ -10,7 +10,7 @@ from crdt_sync.documents.names import base_of
 from crdt_sync.errors import Forbidden, InvalidName, Unauthenticated
 from crdt_sync.values import RoomId, check_document
 
-Refusal: TypeAlias = Literal["missing", "malformed", "untrusted", "expired", "claims", "ticket"]
+Refusal: TypeAlias = Literal["missing", "malformed", "untrusted", "expired", "revoked", "claims", "ticket"]
 """Why a credential was refused, as the meters count it."""
 
 
@@ -81,6 +81,9 @@ class Grant:
     role: Role
     expires_at_s: int
     token_id: str
+    """Shared by all that came of one token: those that pages got for it are revoked with it."""
+    issued_at_s: int = 0
+    """Not later than the token's issue, and that of the one that it was got with. A revocation hits what it finds."""
 
     def may_read(self, document: str) -> bool:
         """Whether the bearer may read this document of its own tenant."""

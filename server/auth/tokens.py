@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
 import secrets
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -29,6 +30,8 @@ NAME_CHARS_MAX = 256
 HEADER_MEMBERS = frozenset({"alg", "kid", "typ"})
 """A token that brings more wants something of us: another key (jwk, jku, x5u, x5c), an extension (crit, b64)."""
 EVERY_DOCUMENT = ("*",)
+ROOT_ISSUED: Final = "root_iat"
+"""Claim of a token that was got with another one: when that was issued."""
 _RESERVED: Final = f"the subject {RELAY_SUBJECT!r} is the relay's own: no other token may name it (sub)"
 
 
@@ -64,8 +67,10 @@ class TokenVerifier:
         """
         claims, key = self._signed_claims(token)
         self._check_origin(claims)
-        expires_at_s = self._check_times(claims, now_s)
-        grant = _grant(claims, expires_at_s)
+        issued_at_s, expires_at_s = self._check_times(claims, now_s)
+        # An issuer's clock may be ahead; ours is that of the revocations, and our own secret is used beside it.
+        leeway_s = 0 if isinstance(key.key, OctKey) else math.ceil(self._leeway_s)
+        grant = parse_grant(claims, max(0, issued_at_s - leeway_s), expires_at_s)
         if grant.subject == RELAY_SUBJECT and not key.is_own:
             raise CredentialRefused("claims", _RESERVED)
         if self._tenants and grant.tenant not in self._tenants:
@@ -101,7 +106,8 @@ class TokenVerifier:
         if audience != self._audience and not (isinstance(audience, list) and self._audience in audience):
             raise CredentialRefused("claims", "the token is for another audience (aud)")
 
-    def _check_times(self, claims: dict[str, Any], now_s: float) -> int:
+    def _check_times(self, claims: dict[str, Any], now_s: float) -> tuple[int, int]:
+        """When the token was issued, or the one that it was got with; and when it ends."""
         issued_at_s, expires_at_s = _seconds(claims, "iat"), _seconds(claims, "exp")
         if not 0 < expires_at_s - issued_at_s <= self._ttl_max_s:
             raise CredentialRefused("claims", f"a token must live 1 to {self._ttl_max_s} seconds, from iat to exp")
@@ -111,7 +117,8 @@ class TokenVerifier:
         starts_at_s = max(issued_at_s, _seconds(claims, "nbf") if "nbf" in claims else issued_at_s)
         if now_s < starts_at_s - self._leeway_s:
             raise CredentialRefused("claims", "the token is not valid yet")
-        return expires_at_s
+        root_issued_at_s = _seconds(claims, ROOT_ISSUED) if ROOT_ISSUED in claims else issued_at_s
+        return min(issued_at_s, root_issued_at_s), expires_at_s
 
 
 class TokenIssuer:
@@ -134,8 +141,11 @@ class TokenIssuer:
         subject: str,
         ttl_s: int,
         now_s: float,
+        root: Grant | None = None,
     ) -> str:
         """A token that a :class:`TokenVerifier` with the same secret, issuer and audience takes.
+
+        One that is got with another, its ``root``, is revoked with it.
 
         Raises :class:`InvalidName` for a tenant or pattern that is none, ValueError for a role, subject or life
         that no verifier would take.
@@ -151,7 +161,7 @@ class TokenIssuer:
             raise ValueError(_RESERVED)
         if role not in set(Role):
             raise ValueError(f"{role!r} is no role: {', '.join(Role)}")
-        claims = {
+        claims: dict[str, Any] = {
             "iss": self._issuer,
             "aud": self._audience,
             "sub": subject,
@@ -162,6 +172,8 @@ class TokenIssuer:
             "docs": patterns,
             "role": str(role),
         }
+        if root is not None:
+            claims |= {"jti": root.token_id, ROOT_ISSUED: root.issued_at_s}
         header = {"alg": "HS256", "typ": "JWT", "kid": self._kid}
         token = jws.serialize_compact(header, json.dumps(claims, separators=(",", ":")), self._key, ["HS256"])
         if len(token) > TOKEN_BYTES_MAX:
@@ -228,7 +240,8 @@ def _is_name(value: object) -> bool:
     return isinstance(value, str) and 0 < len(value) <= NAME_CHARS_MAX and value.isprintable()
 
 
-def _grant(claims: dict[str, Any], expires_at_s: int) -> Grant:
+def parse_grant(claims: dict[str, Any], issued_at_s: int, expires_at_s: int) -> Grant:
+    """What claims allow, wherever they were kept. Raises :class:`CredentialRefused` for what is none of ours."""
     for name in ("sub", "jti", "tenant", "role"):
         if not _is_name(claims.get(name)):
             raise CredentialRefused("claims", f"the token must hold {name} as printable text")
@@ -247,6 +260,7 @@ def _grant(claims: dict[str, Any], expires_at_s: int) -> Grant:
             role=Role(claims["role"]),
             expires_at_s=expires_at_s,
             token_id=claims["jti"],
+            issued_at_s=issued_at_s,
         )
     except InvalidName:
         # Without the cause: it quotes the claim.

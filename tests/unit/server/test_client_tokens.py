@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -88,3 +90,10 @@ def test_P28_what_a_backend_does_not_ask_for_is_little() -> None:
 def test_P28_what_no_page_may_have_is_refused(grant: Grant, asked: ClientRequest, error: type[Exception]) -> None:
     with pytest.raises(error):
         client_tokens.issue(grant, asked, NOW_S)
+
+
+def test_a_pages_token_shares_the_id_and_the_age_of_the_one_that_it_was_got_with() -> None:
+    backend = dataclasses.replace(bearer(), issued_at_s=int(NOW_S) - 500)
+    page = given_to_page(backend, ClientRequest("notes", user="ada"))
+    assert (page.token_id, page.issued_at_s) == ("token-1", int(NOW_S) - 500)
+    assert given_to_page(page, ClientRequest("notes")).issued_at_s == int(NOW_S) - 500

@@ -59,7 +59,7 @@ def public(key: OKPKey | RSAKey, **members: object) -> dict[str, Any]:
 
 def test_a_good_token_becomes_its_grant() -> None:
     assert VERIFIER.verify(with_claims(), now_s=NOW_S) == Grant(
-        "till-1", "acme", (DocumentPattern("inventory/*"),), Role.OPERATOR, int(NOW_S) + 600, "token-1"
+        "till-1", "acme", (DocumentPattern("inventory/*"),), Role.OPERATOR, int(NOW_S) + 600, "token-1", int(NOW_S) - 10
     )
 
 
@@ -363,6 +363,14 @@ def test_the_token_of_the_command_line_is_signed_with_a_secret_that_it_makes(tmp
     grant = TokenVerifier(KeyRing([secret_key(load_secret(path))])).verify(token, now_s=NOW_S)
     assert (grant.subject, grant.role) == ("command-line", Role.MANAGER)
     assert load_or_create_secret(path) == load_secret(path)
+
+
+def test_a_token_of_a_foreign_key_may_be_older_than_it_says(tmp_path: Path) -> None:
+    verifier = jwks_verifier(tmp_path / "jwks", public(ED25519))
+    assert verifier.verify(by(ED25519, {"alg": "EdDSA"}), now_s=NOW_S).issued_at_s == CLAIMS["iat"] - 5
+    assert verifier.verify(with_claims(), now_s=NOW_S).issued_at_s == CLAIMS["iat"]
+    assert verifier.verify(with_claims(root_iat=int(NOW_S) - 99), now_s=NOW_S).issued_at_s == int(NOW_S) - 99
+    assert reason_for(with_claims(root_iat="soon")) == "claims"
 
 
 def test_the_signature_is_that_of_rfc_7515() -> None:
