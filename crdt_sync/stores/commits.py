@@ -13,13 +13,14 @@ from crdt_sync.stores.connection import transaction
 from crdt_sync.stores.custody import Hold
 from crdt_sync.stores.migrations import ERASING, write_meta
 from crdt_sync.stores.seals import Head, Seal
-from crdt_sync.stores.update_log import Record, Retirement, Snapshot
+from crdt_sync.stores.update_log import Binding, Record, Retirement, Snapshot
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Append:
     document: str
     records: tuple[Record, ...]
+    bindings: tuple[Binding, ...]
     done: asyncio.Future[int]
 
 
@@ -73,6 +74,7 @@ class Batch:
         self._heads: dict[str, Head] = {}
         self._new_documents = 0
         self._records: list[tuple[int, int, str, int, bytes, bytes]] = []
+        self._owners: list[tuple[int, int, int, str, str, bytes]] = []
         self._compactions: list[tuple[Head, Compaction]] = []
         self._ended: list[int] = []
 
@@ -82,6 +84,8 @@ class Batch:
         match job:
             case Append():
                 after = self._append(head, job.records)
+                if job.bindings:
+                    after = self._bind(after, job.bindings)
             case Mark():
                 marks = {**head.marks, job.name: job.value}
                 after = replace(head, marks=marks, revision=head.revision + 1)
@@ -104,23 +108,26 @@ class Batch:
         """Commit everything planned in one transaction and return the new heads; on an error nothing was changed."""
         with transaction(connection):
             connection.executemany(
-                "INSERT INTO heads (id, name, last_seq, link, snapshot, previous, marks, revision, note, seal)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
+                "INSERT INTO heads (id, name, last_seq, link, snapshot, previous, marks, revision, note, owners,"
+                " owners_link, seal) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
                 " last_seq = excluded.last_seq, link = excluded.link, snapshot = excluded.snapshot,"
                 " previous = excluded.previous, marks = excluded.marks, revision = excluded.revision,"
-                " note = excluded.note, seal = excluded.seal",
+                " note = excluded.note, owners = excluded.owners, owners_link = excluded.owners_link,"
+                " seal = excluded.seal",
                 map(self._head_row, self._heads.values()),
             )
             if self._new_documents:
                 documents = len(self._before) + self._new_documents
                 write_meta(connection, self._seal, "documents", str(documents))
             connection.executemany("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?)", self._records)
+            connection.executemany("INSERT INTO owners VALUES (?, ?, ?, ?, ?, ?)", self._owners)
             for head, compaction in self._compactions:
                 self._compact(connection, head, compaction)
             # Last: what the same transaction has written of a document that it ends goes with it.
             for number in self._ended:
                 connection.execute("DELETE FROM records WHERE document = ?", (number,))
                 connection.execute("DELETE FROM snapshots WHERE document = ?", (number,))
+                connection.execute("DELETE FROM owners WHERE document = ?", (number,))
             if self._ended:
                 write_meta(connection, self._seal, ERASING, "1")
         return self._heads
@@ -146,11 +153,21 @@ class Batch:
             link = self._seal.record(link, document, seq, record.author.encode(), record.at_ms, record.update)
             self._records.append((head.id, seq, record.author, record.at_ms, record.update, link))
         # Written out: dataclasses.replace takes four times as long, and this runs for every append.
-        return Head(head.id, head.name, seq, link, head.snapshot, head.previous, head.marks, head.revision + 1)
+        place = (seq, link, head.snapshot, head.previous, head.marks, head.revision + 1)
+        return Head(head.id, head.name, *place, None, head.owners, head.owners_link)
+
+    def _bind(self, head: Head, bindings: Sequence[Binding]) -> Head:
+        number, link = head.owners, head.owners_link
+        for binding in bindings:
+            number += 1
+            link = self._seal.owner(link, head.name.encode(), number, binding)
+            self._owners.append((head.id, number, binding.client, binding.subject, binding.how, link))
+        return replace(head, owners=number, owners_link=link)
 
     def _head_row(self, head: Head) -> tuple[int | str | bytes, ...]:
         place = (head.id, head.name, head.last_seq, head.link, head.snapshot, head.previous)
-        return (*place, head.marks_text(), head.revision, head.note_text(), self._seal.head(head))
+        said = (head.marks_text(), head.revision, head.note_text(), head.owners, head.owners_link)
+        return (*place, *said, self._seal.head(head))
 
     def _compact(self, connection: sqlite3.Connection, head: Head, compaction: Compaction) -> None:
         snapshot, link = compaction.snapshot, compaction.link

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from crdt_sync.errors import StoreCorrupted
 from crdt_sync.stores.rows import Source, read_head
 from crdt_sync.stores.seals import Head
-from crdt_sync.stores.update_log import Figures, Loaded, Record, Snapshot
+from crdt_sync.stores.update_log import Binding, Figures, Loaded, Record, Snapshot
+from crdt_sync.values import ClientId
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +98,42 @@ def read_records(
         raise source.corrupted(head.name, f"record {seq} is not the one that its head knows")
 
 
+def read_bindings(connection: sqlite3.Connection, source: Source, head: Head) -> Iterator[tuple[int, Binding]]:
+    """(number, binding) of every binding that was ever made; raises StoreCorrupted at the first flaw, and at the end
+    if there are not as many as the head says."""
+    document, link, number = head.name.encode(), b"", 0
+    rows = connection.execute(
+        "SELECT number, client, subject, how, link FROM owners WHERE document = ? ORDER BY number", (head.id,)
+    )
+    try:
+        for found, client, subject, how, kept in rows:
+            number += 1
+            if found != number:
+                raise source.corrupted(head.name, f"owner {number} of a client id is missing")
+            binding = Binding(client, subject.decode(), how.decode())
+            link = source.seal.owner(link, document, number, binding)
+            if link != kept:
+                raise source.corrupted(head.name, f"owner {number} of a client id does not match its checksum")
+            yield number, binding
+    except (AttributeError, ValueError, TypeError, struct.error) as error:
+        raise source.corrupted(head.name, f"owner {number} of a client id does not hold what it should") from error
+    if number != head.owners or link != head.owners_link:
+        raise source.corrupted(head.name, f"{number} owners of client ids are there, but {head.owners} were durable")
+
+
+def latest_bindings(connection: sqlite3.Connection, source: Source, head: Head) -> dict[ClientId, Binding]:
+    """Of each client id the last binding."""
+    return {binding.client: binding for _, binding in read_bindings(connection, source, head)}
+
+
 def load(connection: sqlite3.Connection, source: Source, expected: Head) -> Loaded:
     """Snapshot and tail of one document, from one consistent view of the file."""
     with reading(connection):
         head = read_head(connection, source, expected)
         anchor = newest_anchor(connection, source, head)
         tail = tuple(record for _, record, _ in read_records(connection, source, head, anchor))
-    return Loaded(anchor.snapshot, tail, head.marks, anchor.healed)
+        bindings = latest_bindings(connection, source, head)
+    return Loaded(anchor.snapshot, tail, head.marks, anchor.healed, bindings)
 
 
 def load_from_previous(connection: sqlite3.Connection, source: Source, expected: Head) -> Loaded:
@@ -112,7 +142,8 @@ def load_from_previous(connection: sqlite3.Connection, source: Source, expected:
         head = read_head(connection, source, expected)
         anchor = read_anchor(connection, source, head, head.previous)
         tail = tuple(record for _, record, _ in read_records(connection, source, head, anchor))
-    return Loaded(anchor.snapshot, tail, head.marks)
+        bindings = latest_bindings(connection, source, head)
+    return Loaded(anchor.snapshot, tail, head.marks, bindings=bindings)
 
 
 def link_at(connection: sqlite3.Connection, source: Source, expected: Head, through: int) -> tuple[int, bytes]:
@@ -164,6 +195,7 @@ def checking(connection: sqlite3.Connection, source: Source, expected: Head) -> 
     current = read_anchor(connection, source, head, head.snapshot)
     if links.get(current.through) != current.link:
         raise source.corrupted(head.name, f"the snapshot through {head.snapshot} does not continue this log")
+    latest_bindings(connection, source, head)
     check_no_strays(connection, source, head)
 
 

@@ -9,18 +9,21 @@ from dataclasses import dataclass, field
 
 from crdt_sync.errors import StoreError, StoreUnavailable
 from crdt_sync.stores.update_log import (
+    Binding,
     Figures,
     Loaded,
     Progress,
     Record,
     Retirement,
     Snapshot,
+    check_bindings,
     check_integer,
     check_records,
     check_retirement,
     check_snapshot,
     check_text,
 )
+from crdt_sync.values import ClientId
 
 
 @dataclass(slots=True)
@@ -32,6 +35,7 @@ class Shelf:
     current: Snapshot | None = None
     previous: Snapshot | None = None
     marks: dict[str, int] = field(default_factory=dict)
+    bindings: dict[ClientId, Binding] = field(default_factory=dict)
 
     def add(self, records: Sequence[Record]) -> int:
         self.records.update(enumerate(records, start=self.last_seq + 1))
@@ -122,9 +126,11 @@ class MemoryLog:
         shelf = self._store.shelf(self._document)
         return _loaded(shelf, shelf.previous)
 
-    async def append(self, records: Sequence[Record]) -> int:
+    async def append(self, records: Sequence[Record], bindings: Sequence[Binding] = ()) -> int:
         checked = check_records(records)
+        bound = check_bindings(bindings, checked)
         shelf = self._store.shelf(self._document, create=bool(checked))
+        shelf.bindings.update((binding.client, binding) for binding in bound)
         return shelf.add(checked)
 
     async def compact(self, snapshot: Snapshot) -> None:
@@ -145,7 +151,7 @@ class MemoryLog:
 def _loaded(shelf: Shelf, snapshot: Snapshot | None) -> Loaded:
     through = snapshot.through if snapshot else 0
     tail = tuple(shelf.records[seq] for seq in range(through + 1, shelf.last_seq + 1))
-    return Loaded(snapshot=snapshot, tail=tail, marks=dict(shelf.marks))
+    return Loaded(snapshot=snapshot, tail=tail, marks=dict(shelf.marks), bindings=dict(shelf.bindings))
 
 
 @asynccontextmanager

@@ -52,7 +52,18 @@ def documents_end(connection: sqlite3.Connection, seal: Seal) -> None:
     write_meta(connection, seal, ERASING, "0")
 
 
-STEPS: tuple[Step, ...] = (first_format, documents_end)
+def client_ids_have_owners(connection: sqlite3.Connection, _seal: Seal) -> None:
+    """Version 3: who writes under which client id. Rows are only ever added, and chained as records are."""
+    connection.execute(
+        "CREATE TABLE owners (document INTEGER NOT NULL REFERENCES heads, number INTEGER NOT NULL,"
+        " client INTEGER NOT NULL, subject TEXT NOT NULL, how TEXT NOT NULL, link BLOB NOT NULL,"
+        " PRIMARY KEY (document, number)) STRICT, WITHOUT ROWID"
+    )
+    connection.execute("ALTER TABLE heads ADD COLUMN owners INTEGER NOT NULL DEFAULT 0")
+    connection.execute("ALTER TABLE heads ADD COLUMN owners_link BLOB NOT NULL DEFAULT x''")
+
+
+STEPS: tuple[Step, ...] = (first_format, documents_end, client_ids_have_owners)
 """The format's version is the number of steps."""
 
 

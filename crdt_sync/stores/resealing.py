@@ -17,7 +17,7 @@ from crdt_sync.errors import StoreCorrupted, StoreUnavailable
 from crdt_sync.stores.connection import checkpoint, connect, store_error, transaction
 from crdt_sync.stores.copying import DocumentProgress
 from crdt_sync.stores.custody import Sidecar, write_sidecar
-from crdt_sync.stores.history import read_anchor, read_records
+from crdt_sync.stores.history import read_anchor, read_bindings, read_records
 from crdt_sync.stores.migrations import migrate, write_meta
 from crdt_sync.stores.rows import Source, read_heads, read_meta
 from crdt_sync.stores.seals import Head, Seal
@@ -56,9 +56,14 @@ def reseal(connection: sqlite3.Connection, source: Source, fresh: str, progress:
     seal = Seal(fresh)
     with transaction(connection):
         for head in heads.by_name.values():
-            moved = replace(head, link=_reseal_rows(connection, source, seal, head, progress))
+            moved = replace(
+                head,
+                link=_reseal_rows(connection, source, seal, head, progress),
+                owners_link=_reseal_bindings(connection, source, seal, head),
+            )
             connection.execute(
-                "UPDATE heads SET link = ?, seal = ? WHERE id = ?", (moved.link, seal.head(moved), moved.id)
+                "UPDATE heads SET link = ?, owners_link = ?, seal = ? WHERE id = ?",
+                (moved.link, moved.owners_link, seal.head(moved), moved.id),
             )
         for name, value in {**meta, RESTORED_FROM: meta["identity"], "identity": fresh}.items():
             write_meta(connection, seal, name, value)
@@ -88,6 +93,22 @@ def _reseal_rows(
     _write_links(connection, rows)
     for through in {head.previous, head.snapshot} - {0}:
         _reseal_snapshot(connection, source, seal, head, (through, links[through]))
+    return link
+
+
+def _reseal_bindings(connection: sqlite3.Connection, source: Source, seal: Seal, head: Head) -> bytes:
+    """Seal a document's bindings anew; returns the chain's link at their end.
+
+    The copy is from the past: who wrote since is with whoever brings it back, so nobody holds an id firmly any more."""
+    link = b""
+    # All are read before the first is written: a table that changes under a reader may be read twice.
+    for number, binding in list(read_bindings(connection, source, head)):
+        loosened = replace(binding, how="carried")
+        link = seal.owner(link, head.name.encode(), number, loosened)
+        connection.execute(
+            "UPDATE owners SET how = ?, link = ? WHERE document = ? AND number = ?",
+            (loosened.how, link, head.id, number),
+        )
     return link
 
 

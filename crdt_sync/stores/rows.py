@@ -74,15 +74,18 @@ def read_heads(connection: sqlite3.Connection, source: Source, count: int) -> He
     return Heads(heads, damage)
 
 
-SELECT_HEAD = "SELECT id, name, last_seq, link, snapshot, previous, marks, revision, note, seal FROM heads"
+SELECT_HEAD = (
+    "SELECT id, name, last_seq, link, snapshot, previous, marks, revision, note, owners, owners_link, seal FROM heads"
+)
 
 
 def parse_head(row: tuple[Any, ...], seal: Seal) -> Head | None:
     """The head that a row holds, or None if it is not what was written."""
     try:
-        number, name, last_seq, link, snapshot, previous, marks, revision, note, kept = row
+        number, name, last_seq, link, snapshot, previous, marks, revision, note, owners, owners_link, kept = row
         retired = read_note(name.decode(), note.decode())
-        head = Head(number, name.decode(), last_seq, link, snapshot, previous, json.loads(marks), revision, retired)
+        place = (number, name.decode(), last_seq, link, snapshot, previous, json.loads(marks), revision)
+        head = Head(*place, retired, owners, owners_link)
         return head if seal.head(head) == kept else None
     except (AttributeError, ValueError, TypeError, RecursionError, struct.error):
         # A flipped bit may have changed a column's type, or made its text unreadable.

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
-from crdt_sync.stores.update_log import Retirement, Snapshot
+from crdt_sync.stores.update_log import Binding, Retirement, Snapshot
 
 SEAL_BYTES = 16
 LENGTH = struct.Struct("<Q")
@@ -34,6 +34,10 @@ class Head:
     """How many appends, marks and compactions made it what it is."""
     retired: Retirement | None = None
     """The document has ended, and this is all that is left of it."""
+    owners: int = 0
+    """How many bindings of client ids were ever made."""
+    owners_link: bytes = b""
+    """Their hash chain at the last one; empty without any."""
 
     def marks_text(self) -> str:
         """The marks as they are stored: canonical JSON."""
@@ -80,9 +84,16 @@ class Seal:
     def head(self, head: Head) -> bytes:
         """Checksum of a head row."""
         numbers = struct.pack("<QQQQQ", head.id, head.last_seq, head.snapshot, head.previous, head.revision)
-        # The note is a field only where there is one: so the seals of format 1 hold on.
+        # A field only where there is something to say: so the seals of formats 1 and 2 hold on.
         note = (head.note_text().encode(),) if head.retired else ()
-        return self._digest(b"head", numbers, head.name.encode(), head.link, head.marks_text().encode(), *note)
+        owned = head.owners or head.owners_link
+        owners = (b"owners", struct.pack("<Q", head.owners), head.owners_link) if owned else ()
+        return self._digest(b"head", numbers, head.name.encode(), head.link, head.marks_text().encode(), *note, *owners)
+
+    def owner(self, before: bytes, document: bytes, number: int, binding: Binding) -> bytes:
+        """The next link of the chain of a document's bindings; ``before`` is empty for the first."""
+        place = struct.pack("<Qq", number, binding.client)
+        return self._digest(b"owner", before, document, place, binding.subject.encode(), binding.how.encode())
 
     def meta(self, name: bytes, value: bytes) -> bytes:
         """Checksum of a meta row."""

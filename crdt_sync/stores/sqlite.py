@@ -14,13 +14,14 @@ from typing import Any, TypeVar, assert_never
 
 from crdt_sync.errors import DocumentRetired, StoreCorrupted, StoreError, StoreUnavailable
 from crdt_sync.stores import history
-from crdt_sync.stores.commits import Append, Compaction, Ending, Job, Mark, commit, new_future, reject, resolve
+from crdt_sync.stores.commits import Compaction, Ending, Job, commit, new_future, reject, resolve
 from crdt_sync.stores.connection import Connection, checkpoint, connect, is_final, store_error
 from crdt_sync.stores.custody import Hold, Sidecar, beside, hold, write_sidecar
 from crdt_sync.stores.erasing import erase_if_due
 from crdt_sync.stores.opening import begin_session, existing_or_new, read_identity
 from crdt_sync.stores.rows import Heads, Source
 from crdt_sync.stores.seals import Head
+from crdt_sync.stores.sqlite_log import SqliteLog
 from crdt_sync.stores.update_log import (
     Figures,
     Loaded,
@@ -28,8 +29,6 @@ from crdt_sync.stores.update_log import (
     Record,
     Retirement,
     Snapshot,
-    check_integer,
-    check_records,
     check_retirement,
     check_snapshot,
     check_text,
@@ -303,34 +302,6 @@ class SqliteStore:
         except FileNotFoundError as error:
             # Its inode still takes our commits, but nobody will ever find them.
             raise StoreCorrupted(f"{wal} was removed while the store was open") from error
-
-
-class SqliteLog:
-    """One document's log; see :class:`~crdt_sync.stores.update_log.UpdateLog` for the rules."""
-
-    def __init__(self, store: SqliteStore, document: str) -> None:
-        self._store, self._document = store, document
-
-    async def load(self) -> Loaded:
-        return await self._store.load(self._document)
-
-    async def load_from_previous(self) -> Loaded:
-        return await self._store.load_from_previous(self._document)
-
-    async def append(self, records: Sequence[Record]) -> int:
-        checked = check_records(records)
-        if not checked:
-            head = self._store.head(self._document)
-            return head.last_seq if head else 0
-        return await self._store.submit(Append(self._document, checked, new_future()))
-
-    async def compact(self, snapshot: Snapshot) -> None:
-        await self._store.compact(self._document, snapshot)
-
-    async def mark(self, name: str, value: int) -> None:
-        check_text("mark", name)
-        check_integer("mark", value)
-        await self._store.submit(Mark(self._document, name, value, new_future()))
 
 
 NO_FIGURES = Figures(last_seq=0, records=0, record_bytes=0, snapshots=0, snapshot_bytes=0)

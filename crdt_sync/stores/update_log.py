@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from crdt_sync.errors import DocumentRetired, StoreError
+from crdt_sync.values import ClientId
 
 INTEGER_MAX = 2**63 - 1
 UPDATE_BYTES_MAX = 512 << 20
 """One update or one snapshot: half of what SQLite takes in one row, so that no batch fails because of one job."""
+
+How: TypeAlias = Literal["firm", "mixed", "carried"]
+"""``firm``: its owner has written under it. ``mixed``: so it has, but others have brought some of what is under it.
+``carried``: somebody has brought what is under it, which may be another's work."""
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with (records read so far, records in all)."""
@@ -29,6 +34,15 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class Binding:
+    """Whose client id it is. Only a relay's stores hold any."""
+
+    client: ClientId
+    subject: str
+    how: How
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """A cache that replaces the log up to ``through``."""
 
@@ -42,7 +56,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A document as its log has it: the snapshot, every record after it, and the marks."""
+    """A document as its log has it: the snapshot, every record after it, the marks and the bindings."""
 
     snapshot: Snapshot | None = None
     tail: tuple[Record, ...] = ()
@@ -50,6 +64,8 @@ class Loaded:
     marks: Mapping[str, int] = field(default_factory=dict)
     healed: str | None = None
     """Says what was damaged, when the current snapshot was and the previous one stood in. The content is whole."""
+    bindings: Mapping[ClientId, Binding] = field(default_factory=dict)
+    """Of each client id that was bound, the last binding."""
 
     @property
     def last_seq(self) -> int:
@@ -111,6 +127,8 @@ class UpdateLog(Protocol):
           method of its log then raises DocumentRetired, for good.
     - L16 When ``retire`` returns, no byte of the document is in the store's files; what a crash kept it from
           overwriting is overwritten when the store is opened the next time.
+    - L17 A binding is durable with the records that it was appended with, in the same commit, and of one client id the
+          last counts. Compaction leaves bindings alone, ``retire`` drops them, and L12 holds for them, too.
 
     Every method raises :class:`~crdt_sync.errors.StoreUnavailable` when the disk does not do its part,
     :class:`~crdt_sync.errors.StoreCorrupted` for rule L12, and :class:`~crdt_sync.errors.DocumentRetired` for L15.
@@ -126,8 +144,10 @@ class UpdateLog(Protocol):
         It says the same as :meth:`load` by a longer way, and so proves what the current snapshot says."""
         ...
 
-    async def append(self, records: Sequence[Record]) -> int:
-        """Make ``records`` durable and return the last sequence number (the current one if there are none)."""
+    async def append(self, records: Sequence[Record], bindings: Sequence[Binding] = ()) -> int:
+        """Make ``records`` durable and return the last sequence number (the current one if there are none).
+
+        ``bindings`` are made durable with them; without records there must be none (ValueError)."""
         ...
 
     async def compact(self, snapshot: Snapshot) -> None:
@@ -192,6 +212,16 @@ def check_records(records: Sequence[Record]) -> tuple[Record, ...]:
         check_integer("at_ms", record.at_ms)
         check_bytes("update", record.update)
     return tuple(records)
+
+
+def check_bindings(bindings: Sequence[Binding], records: Sequence[Record]) -> tuple[Binding, ...]:
+    """Return the bindings, or raise ValueError for one that a row can't hold, or if no record comes with them."""
+    if bindings and not records:
+        raise ValueError("a binding comes with what was written under it")
+    for binding in bindings:
+        check_integer("client", binding.client)
+        check_text("subject", binding.subject)
+    return tuple(bindings)
 
 
 def check_snapshot(snapshot: Snapshot, *, current: int, last_seq: int) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from crdt_sync.errors import StoreCorrupted, StoreError
 from crdt_sync.stores.sqlite import open_sqlite_store
-from crdt_sync.stores.update_log import Loaded, Record
+from crdt_sync.stores.update_log import Binding, Loaded, Record
 from crdt_sync.stores.wal import FRAME_HEADER_BYTES, WAL_HEADER_BYTES, frames
 from tests.contracts.update_log_contract import records, snapshot
 
@@ -23,6 +23,7 @@ EXPECTED = {
     "inventory/2026-11": Loaded(snapshot(40), records(41, 60), {"acked": 12}),
     "inventory/2026-12": Loaded(None, (*records(1, 8), Record(bytes(range(256)) * 60, "till-2", 5)), {}),
     "metrics": Loaded(snapshot(3), (), {"acked": 3, "sent": 3}),
+    "owned": Loaded(None, records(1, 3), bindings={7: Binding(7, "ada", "firm"), 8: Binding(8, "bob", "carried")}),
 }
 
 
@@ -49,6 +50,9 @@ async def fill(path: Path, left_open: Path) -> None:
         for document in ("inventory/2026-12", "metrics"):
             await store.log(document).append(records(1, 8 if document == "inventory/2026-12" else 3))
         await store.log("inventory/2026-12").append([Record(bytes(range(256)) * 60, "till-2", 5)])
+        owned = store.log("owned")
+        await owned.append(records(1, 1), [Binding(7, "bob", "carried"), Binding(8, "bob", "carried")])
+        await owned.append(records(2, 3), [Binding(7, "ada", "firm")])
         for name in ("sent", "acked"):
             await store.log("metrics").mark(name, 3)
         await store.log("metrics").compact(snapshot(3))
@@ -189,8 +193,17 @@ async def test_L3_a_wal_whose_last_transaction_was_torn_opens_without_it(left_op
         ("UPDATE heads SET last_seq = 59 WHERE id = 1", "head"),
         ("UPDATE heads SET marks = '{\"acked\":99}' WHERE id = 1", "head"),
         ("UPDATE heads SET name = 'another' WHERE id = 1", "head"),
-        ("DELETE FROM heads WHERE id = 1", "2 heads of documents are there, not 3"),
-        ("UPDATE meta SET value = '4' WHERE name = 'documents'", "meta row b'documents'"),
+        ("DELETE FROM heads WHERE id = 1", "3 heads of documents are there, not 4"),
+        ("DELETE FROM owners WHERE number = 1", "owner 1 of a client id is missing"),
+        ("DELETE FROM owners WHERE number = 3", "2 owners of client ids are there, but 3 were durable"),
+        ("DELETE FROM owners", "0 owners of client ids are there, but 3 were durable"),
+        ("UPDATE owners SET subject = 'mallory' WHERE number = 3", "owner 3 of a client id does not match"),
+        ("UPDATE owners SET client = 9 WHERE number = 2", "owner 2 of a client id does not match"),
+        ("UPDATE owners SET how = 'firm' WHERE number = 2", "owner 2 of a client id does not match"),
+        ("INSERT INTO owners SELECT document, 4, client, subject, how, link FROM owners WHERE number = 3", "owner 4"),
+        ("UPDATE heads SET owners = 2 WHERE name = 'owned'", "head"),
+        ("UPDATE heads SET owners_link = x'00' WHERE name = 'metrics'", "head"),
+        ("UPDATE meta SET value = '5' WHERE name = 'documents'", "meta row b'documents'"),
         ("DELETE FROM meta WHERE name = 'kind'", "meta rows are missing: kind"),
         ("UPDATE meta SET value = '1' || value WHERE name = 'identity'", "which should be there"),
         ("INSERT INTO records SELECT 1, 61, author, at_ms, payload, link FROM records WHERE seq = 60", "record 61"),

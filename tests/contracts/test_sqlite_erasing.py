@@ -17,7 +17,7 @@ import pytest
 from crdt_sync.errors import DocumentRetired, StoreCorrupted, StoreUnavailable
 from crdt_sync.stores import erasing
 from crdt_sync.stores.sqlite import SqliteStore, open_sqlite_store
-from crdt_sync.stores.update_log import Record, Snapshot
+from crdt_sync.stores.update_log import Binding, Record, Snapshot
 
 SECRET, OTHER = b"token-of-mrs-miller", b"somebody-else-entirely"
 PII, METRICS = "pii/customer-1042", "metrics/2026-11"
@@ -43,7 +43,8 @@ async def fill(store: SqliteStore, rounds: int = 60, *, seed: int = 1) -> None:
     for number in range(1, rounds + 1):
         for document, token in ((PII, SECRET), (METRICS, OTHER)):
             log = store.log(document)
-            last = await log.append([Record(token * chance.choice((1, 3, 40, 500)), "till", number)])
+            record = Record(token * chance.choice((1, 3, 40, 500)), "till", number)
+            last = await log.append([record], [Binding(number, token.decode(), "firm")])
             if number % 17 == 0:
                 await log.compact(Snapshot(last, token * 300, token))
 

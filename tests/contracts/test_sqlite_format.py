@@ -16,7 +16,7 @@ from crdt_sync.stores.custody import Sidecar, read_sidecar
 from crdt_sync.stores.migrations import STEPS, migrate
 from crdt_sync.stores.seals import Seal
 from crdt_sync.stores.sqlite import open_sqlite_store
-from crdt_sync.stores.update_log import Loaded, Record, Retirement, Snapshot
+from crdt_sync.stores.update_log import Binding, Loaded, Record, Retirement, Snapshot
 from tests.contracts.update_log_contract import records
 
 IDENTITY = "000102030405060708090a0b0c0d0e0f"
@@ -121,10 +121,10 @@ async def test_an_older_file_is_migrated_step_by_step_and_then_too_new_for_older
     write_version_1(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         migrate(connection, Seal(IDENTITY), version=1, name=path.name, steps=(*STEPS, add_a_table))
-    assert tables(path) == ({"meta", "heads", "records", "snapshots", "added"}, "3")
+    assert tables(path) == ({"meta", "heads", "records", "snapshots", "owners", "added"}, "4")
     before = path.read_bytes()
     for create in (True, False):
-        with pytest.raises(StoreTooNew, match="has format 3; this version of crdt-sync knows formats up to 2"):
+        with pytest.raises(StoreTooNew, match="has format 4; this version of crdt-sync knows formats up to 3"):
             async with open_sqlite_store(path, create=create, kind="peer"):
                 pass
     assert path.read_bytes() == before
@@ -136,7 +136,31 @@ async def test_a_migration_that_fails_leaves_the_format_before_it(path: Path) ->
         with pytest.raises(sqlite3.OperationalError):
             migrate(connection, Seal(IDENTITY), version=1, name=path.name, steps=(*STEPS, add_a_table, fail_halfway))
         assert not connection.in_transaction
-    assert tables(path) == ({"meta", "heads", "records", "snapshots", "added"}, "3")
+    assert tables(path) == ({"meta", "heads", "records", "snapshots", "owners", "added"}, "4")
+
+
+async def test_L17_bindings_are_rows_in_a_chain_of_their_own(path: Path) -> None:
+    write_version_1(path)
+    async with open_sqlite_store(path, create=False, kind="peer") as store:
+        log = store.log("metrics")
+        assert (await log.load()).bindings == {}
+        await log.append([Record(b"second")], [Binding(7, "zoë", "carried"), Binding(2**53 - 1, "relay", "firm")])
+        await log.append([Record(b"third")], [Binding(7, "ada", "firm")])
+    name, link, rows = b"metrics", b"", []
+    for number, (client, subject, how) in enumerate(
+        [(7, "zoë", "carried"), (2**53 - 1, "relay", "firm"), (7, "ada", "firm")], 1
+    ):
+        place = struct.pack("<Qq", number, client)
+        link = keyed(b"owner", fields(link, name, place, subject.encode(), how.encode()))
+        rows.append((1, number, client, subject, how, link))
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT * FROM owners ORDER BY number").fetchall() == rows
+        chain, owners, owners_link, seal = connection.execute(
+            "SELECT link, owners, owners_link, seal FROM heads"
+        ).fetchone()
+        assert (owners, owners_link) == (3, link)
+    place = struct.pack("<QQQQQ", 1, 3, 1, 0, 5)
+    assert seal == keyed(b"head", fields(place, name, chain, b'{"acked":1}', b"owners", struct.pack("<Q", 3), link))
 
 
 async def test_the_sidecar_says_who_the_store_is_and_whether_it_was_closed(path: Path) -> None:

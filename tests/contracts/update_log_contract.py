@@ -1,4 +1,4 @@
-"""The contract of every store: rules L1 to L14 of crdt_sync/stores/update_log.py.
+"""The contract of every store: rules L1 to L14 and L17 of crdt_sync/stores/update_log.py.
 
 A store's test class inherits :class:`UpdateLogContract` and says how to open it. What only a file can do (survive a
 process, rot) is tested beside it, in test_sqlite_*.py."""
@@ -17,7 +17,7 @@ import pytest
 from hypothesis import strategies as st
 
 from crdt_sync.errors import StoreUnavailable
-from crdt_sync.stores.update_log import Loaded, Record, Snapshot, Store
+from crdt_sync.stores.update_log import Binding, Loaded, Record, Snapshot, Store
 
 Step: TypeAlias = tuple[str, str, object]
 
@@ -27,10 +27,17 @@ RECORDS = st.builds(
     author=st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
     at_ms=st.integers(0, 2**41),
 )
+BINDINGS = st.builds(
+    Binding,
+    client=st.sampled_from([1, 7, 2**53 - 1]),
+    subject=st.sampled_from(["ada", "bob", "zoë \u0000 😀", ""]),
+    how=st.sampled_from(["firm", "mixed", "carried"]),
+)
 DOCUMENTS = st.sampled_from(["inventory/2026-11", "inventory/2026-12", "metrics"])
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("append"), DOCUMENTS, st.lists(RECORDS, max_size=5)),
+        st.tuples(st.just("bind"), DOCUMENTS, st.lists(BINDINGS, max_size=4)),
         st.tuples(st.just("mark"), DOCUMENTS, st.tuples(st.sampled_from(["acked", "sent"]), st.integers(0, 99))),
         st.tuples(st.just("compact"), DOCUMENTS, st.floats(0, 1)),
         st.tuples(st.just("reopen"), DOCUMENTS, st.none()),
@@ -58,10 +65,12 @@ class Model:
     log: list[Record] = field(default_factory=list)
     snapshots: list[Snapshot] = field(default_factory=list)
     marks: dict[str, int] = field(default_factory=dict)
+    bindings: dict[int, Binding] = field(default_factory=dict)
 
     def loaded(self) -> Loaded:
         current = self.snapshots[-1] if self.snapshots else None
-        return Loaded(current, tuple(self.log[current.through if current else 0 :]), self.marks)
+        tail = tuple(self.log[current.through if current else 0 :])
+        return Loaded(current, tail, self.marks, bindings=self.bindings)
 
     def kept_records(self) -> int:
         return len(self.log) - (self.snapshots[-2].through if len(self.snapshots) > 1 else 0)
@@ -246,6 +255,37 @@ class UpdateLogContract:
             with pytest.raises(StoreUnavailable):
                 await refused
 
+    async def test_L17_of_one_client_id_the_last_binding_counts_and_compaction_leaves_it_alone(
+        self, folder: Path
+    ) -> None:
+        async with self.opened(folder) as store:
+            log = store.log("metrics")
+            await log.append(records(1, 2), [Binding(7, "ada", "carried"), Binding(8, "bob", "firm")])
+            await log.append(records(3, 9), [Binding(7, "bob", "firm")])
+            await store.log("other").append([record(1)], [Binding(7, "eve", "firm")])
+            await log.compact(snapshot(3))
+            await log.compact(snapshot(6))
+            expected = {7: Binding(7, "bob", "firm"), 8: Binding(8, "bob", "firm")}
+            assert (await log.load()).bindings == (await log.load_from_previous()).bindings == expected
+            assert (await store.log("other").load()).bindings == {7: Binding(7, "eve", "firm")}
+            await store.retire("other", "asked for", 1, "third", records(1, 1))
+            assert (await store.log("third").load()).bindings == {}
+
+    @pytest.mark.parametrize(
+        "unfit", [Binding(2**63, "ada", "firm"), Binding(-(2**63) - 1, "ada", "firm"), Binding(7, "\ud800", "firm")]
+    )
+    async def test_L17_a_binding_that_no_row_can_hold_or_without_a_record_is_refused(
+        self, folder: Path, unfit: Binding
+    ) -> None:
+        async with self.opened(folder) as store:
+            log = store.log("metrics")
+            with pytest.raises(ValueError):
+                await log.append([record(1)], [Binding(7, "ada", "firm"), unfit])
+            with pytest.raises(ValueError):
+                await log.append([], [Binding(7, "ada", "firm")])
+            assert await log.load() == Loaded()
+            assert await store.documents() == []
+
     async def test_stores_have_identities_of_their_own(self, folder: Path) -> None:
         identities = set()
         for name in ("one", "two"):
@@ -285,6 +325,11 @@ class UpdateLogContract:
                     model.log += appended
                     assert await log.append(appended) == len(model.log)
                     models.update({document: model} if appended else {})
+                case "bind", list(bindings):
+                    model.log.append(record(len(model.log)))
+                    model.bindings |= {binding.client: binding for binding in bindings}
+                    assert await log.append(model.log[-1:], bindings) == len(model.log)
+                    models[document] = model
                 case "mark", (str(name), int(value)):
                     models[document] = model
                     model.marks[name] = value
