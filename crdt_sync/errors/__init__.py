@@ -9,6 +9,7 @@
     |  |  |- ClientIdReused          two contents under one (client, clock): somebody shares a client id
     |  |- OutOfTurn                  a message that is not legal in this state of the conversation
     |  |- LimitExceeded              more than was agreed
+    |  |- Quarantined                what the relay has set aside, because it ends processes that load it
     |- AccessError
     |  |- Unauthenticated            no token, or one that does not hold
     |  |- Forbidden                  a good token, but not for this
@@ -81,6 +82,7 @@ from crdt_sync.errors.protocol import (
     MalformedUpdate,
     OutOfTurn,
     ProtocolError,
+    Quarantined,
 )
 from crdt_sync.errors.relay import (
     DocumentRetired,
@@ -127,6 +129,7 @@ __all__ = (
     "PeriodsMissing",
     "ProtocolError",
     "QuantityOutOfRange",
+    "Quarantined",
     "RateLimited",
     "ReplicaBroken",
     "RoomClosing",

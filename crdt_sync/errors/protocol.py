@@ -47,3 +47,9 @@ class LimitExceeded(ProtocolError):
     def __init__(self, limit: str, allowed: int, actual: int) -> None:
         super().__init__(f"{limit}: {actual} is more than the {allowed} allowed")
         self.limit, self.allowed, self.actual = limit, allowed, actual
+
+
+class Quarantined(ProtocolError):
+    """It holds what the relay has set aside, because processes that load it die. It is kept, and not taken again."""
+
+    code = "quarantined"

@@ -64,6 +64,11 @@ class ScribeDied(ScribeError):
 
     code, retryable = "scribe-died", True
 
+    def __init__(self, message: str, *, at_work: bool = False) -> None:
+        """``at_work`` says that it died of the document, as far as anybody can tell."""
+        super().__init__(message)
+        self.at_work = at_work
+
 
 class SnapshotMismatch(ScribeError):
     """A rebuilt snapshot did not equal the log that it was to replace, so the log stays."""

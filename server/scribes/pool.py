@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,8 +14,9 @@ from typing import Any, Final
 from crdt_sync.errors import ReplicaBroken, ScribeDied, SnapshotMismatch, SyncError
 from crdt_sync.protocol import state_vector
 from crdt_sync.values import StateVector
-from server.scribes.frames import CHECK, COMPACT, DIFF, REFUSED, VIEW
+from server.scribes.frames import CHECK, COMPACT, DIFF, EXAMINE, REACH, REFUSED, VIEW
 from server.scribes.process import Answer, Worker, WorkerConfused, WorkerGone
+from server.scribes.turnstile import Rests, Turnstile
 
 START_S: Final = 60.0
 """To load the code; not part of a task's time, because a loaded machine says nothing about a document."""
@@ -57,22 +59,32 @@ class Scribes:
     :class:`ReplicaBroken` when the log does not give a document. Cancelling a task ends its worker.
     """
 
-    def __init__(self, pool: _Pool) -> None:
+    def __init__(self, pool: _Pool, tenant: str = "") -> None:
         self._pool = pool
+        self._tenant = tenant
+
+    @property
+    def timeout_s(self) -> float:
+        """How long one task may take."""
+        return self._pool.timeout_s
+
+    def on_behalf_of(self, tenant: str) -> Scribes:
+        """The same workers, for tasks of one tenant: tenants take turns, and one whose tasks end workers waits."""
+        return Scribes(self._pool, tenant)
 
     async def compact(self, snapshot: bytes | None, updates: Sequence[bytes]) -> Compacted:
         """The whole document as one update. Raises :class:`SnapshotMismatch` when that is not what the log says."""
-        state, ledger = await self._pool.run(COMPACT, _log(snapshot, updates), answers=2)
+        state, ledger = await self._run(COMPACT, _log(snapshot, updates), answers=2)
         return Compacted(state, ledger)
 
     async def diff(self, snapshot: bytes | None, updates: Sequence[bytes], state: StateVector) -> bytes:
         """What a holder of ``state`` lacks, as one update; it repeats all deletes."""
-        (update,) = await self._pool.run(DIFF, [state_vector.encode(state), *_log(snapshot, updates)], answers=1)
+        (update,) = await self._run(DIFF, [state_vector.encode(state), *_log(snapshot, updates)], answers=1)
         return update
 
     async def view(self, snapshot: bytes | None, updates: Sequence[bytes]) -> dict[str, Any]:
         """The document as JSON has it, root by root."""
-        (text,) = await self._pool.run(VIEW, _log(snapshot, updates), answers=1)
+        (text,) = await self._run(VIEW, _log(snapshot, updates), answers=1)
         try:
             view: dict[str, Any] = await asyncio.to_thread(json.loads, text)
         except (ValueError, RecursionError) as error:
@@ -81,7 +93,24 @@ class Scribes:
 
     async def check(self, state: bytes, snapshot: bytes | None, updates: Sequence[bytes]) -> None:
         """Prove that ``state`` says what a snapshot and the log after it say. Raises :class:`SnapshotMismatch`."""
-        await self._pool.run(CHECK, [state, *_log(snapshot, updates)], answers=0)
+        await self._run(CHECK, [state, *_log(snapshot, updates)], answers=0)
+
+    async def examine(
+        self, snapshot: bytes | None, updates: Sequence[bytes], *, reads: bool, share: float = 1.0
+    ) -> None:
+        """Do with a document all that compaction does, and with ``reads`` look at its content; only to see whether that
+        ends the worker. It may have ``share`` of what a worker has. A tenant's rest does not matter here."""
+        parts = [b"\x01" if reads else b"", *_log(snapshot, updates)]
+        await self._pool.run(EXAMINE, parts, answers=0, tenant=self._tenant, share=share, rests=False)
+
+    async def reach(self, update: bytes, snapshot: bytes | None, updates: Sequence[bytes]) -> bytes:
+        """What the deletes of ``update`` come to in a document: an update that deletes all that is inside, too."""
+        parts = [update, *_log(snapshot, updates)]
+        (reached,) = await self._pool.run(REACH, parts, answers=1, tenant=self._tenant, rests=False)
+        return reached
+
+    async def _run(self, task: int, parts: Sequence[bytes], *, answers: int) -> Sequence[bytes]:
+        return await self._pool.run(task, parts, answers=answers, tenant=self._tenant)
 
 
 def _log(snapshot: bytes | None, updates: Sequence[bytes]) -> Sequence[bytes]:
@@ -90,11 +119,11 @@ def _log(snapshot: bytes | None, updates: Sequence[bytes]) -> Sequence[bytes]:
 
 class _Pool:
     def __init__(self, count: int, memory_bytes_max: int, timeout_s: float, on_death: Callable[[str], None]) -> None:
-        self._count = count
         self._memory_bytes_max = memory_bytes_max
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
         self._on_death = on_death
-        self._slots = asyncio.Semaphore(count)
+        self._turnstile = Turnstile(count)
+        self._rests = Rests(time.monotonic)
         self._idle: list[Worker] = []
         self._busy: set[Worker] = set()
         self._ending: set[asyncio.Task[None]] = set()
@@ -102,39 +131,62 @@ class _Pool:
         self._logged_s = float("-inf")
         self._unlogged = 0
 
-    async def run(self, task: int, parts: Sequence[bytes], *, answers: int) -> Sequence[bytes]:
-        """Have a task done as soon as a worker is free, in the order of asking."""
-        async with self._slots:
-            worker = await self._take()
-            self._busy.add(worker)
-            answer: Answer | None = None
-            try:
-                async with asyncio.timeout(self._timeout_s):
-                    answer = await worker.ask(task, parts)
-            except TimeoutError:
-                raise await self._buried(worker, f"it was still busy after {self._timeout_s:g} s") from None
-            except WorkerConfused as error:
-                raise await self._buried(worker, str(error)) from error
-            except WorkerGone as error:
-                raise await self._buried(worker, None) from error
-            finally:
-                self._busy.discard(worker)
-                await self._put_back(worker, answer)
+    async def run(
+        self,
+        task: int,
+        parts: Sequence[bytes],
+        *,
+        answers: int,
+        tenant: str = "",
+        share: float = 1.0,
+        rests: bool = True,
+    ) -> Sequence[bytes]:
+        """Have a task done as soon as a worker is free and it is the tenant's turn, after its rest if it has one.
+
+        With a ``share`` of less than 1 the worker has that much of memory and time, and is used for nothing else."""
+        if rests and not self._is_closing:
+            await asyncio.sleep(self._rests.left_s(tenant))
+        async with self._turnstile.turn(tenant):
+            answer = await self._ask(task, parts, tenant, share)
+        self._rests.went_well(tenant)
         if answer.kind == REFUSED:
             raise _refusal(answer.parts)
         if len(answer.parts) != answers:
             raise ScribeDied(f"the scribe answered with {len(answer.parts)} parts instead of {answers}")
         return answer.parts
 
-    async def _take(self) -> Worker:
+    async def _ask(self, task: int, parts: Sequence[bytes], tenant: str, share: float) -> Answer:
+        worker = await self._take(share)
+        self._busy.add(worker)
+        answer: Answer | None = None
+        try:
+            async with asyncio.timeout(self.timeout_s * share):
+                answer = await worker.ask(task, parts)
+        except TimeoutError:
+            self._rests.died(tenant)
+            raise await self._buried(worker, f"it was still busy after {self.timeout_s * share:g} s") from None
+        except WorkerConfused as error:
+            self._rests.died(tenant)
+            raise await self._buried(worker, str(error)) from error
+        except WorkerGone as error:
+            self._rests.died(tenant)
+            raise await self._buried(worker, None) from error
+        finally:
+            self._busy.discard(worker)
+            await self._put_back(worker, answer if share == 1.0 else None)
+        return answer
+
+    async def _take(self, share: float) -> Worker:
         self._refuse_when_closing()
-        while self._idle:
+        while self._idle and share == 1.0:
             worker = self._idle.pop()
             if not worker.has_ended:
                 return worker
             await self._finish(worker)
         try:
-            worker = await Worker.spawn(memory_bytes_max=self._memory_bytes_max, cpu_s=self._timeout_s)
+            worker = await Worker.spawn(
+                memory_bytes_max=int(self._memory_bytes_max * share), cpu_s=self.timeout_s * share
+            )
         except OSError as error:
             raise ScribeDied(f"a scribe could not be started: {error}") from error
         self._busy.add(worker)
@@ -145,11 +197,11 @@ class _Pool:
                 await worker.ready()
             is_ready = True
         except TimeoutError:
-            raise await self._buried(worker, f"it was not ready after {START_S:g} s") from None
+            raise await self._buried(worker, f"it was not ready after {START_S:g} s", at_work=False) from None
         except WorkerConfused as error:
-            raise await self._buried(worker, str(error)) from error
+            raise await self._buried(worker, str(error), at_work=False) from error
         except WorkerGone as error:
-            raise await self._buried(worker, None) from error
+            raise await self._buried(worker, None, at_work=False) from error
         finally:
             self._busy.discard(worker)
             if not is_ready:
@@ -176,7 +228,7 @@ class _Pool:
         ending.add_done_callback(self._ending.discard)
         await asyncio.shield(ending)
 
-    async def _buried(self, worker: Worker, how: str | None) -> ScribeDied:
+    async def _buried(self, worker: Worker, how: str | None, *, at_work: bool = True) -> ScribeDied:
         """End a worker that failed its task, tell of it, and return what its task fails with.
 
         ``how`` is why we end it; None when it ended by itself."""
@@ -185,7 +237,7 @@ class _Pool:
         await self._finish(worker)
         if self._is_closing:
             return ScribeDied("the scribes were closed before the task was done")
-        died = ScribeDied(f"the scribe died of its task: {how or worker.describe_end()}")
+        died = ScribeDied(f"the scribe died of its task: {how or worker.describe_end()}", at_work=at_work)
         self._log_death(died, worker.last_words)
         self._on_death(str(died))
         return died
@@ -211,11 +263,8 @@ class _Pool:
             worker.kill()
         while self._idle:
             await self._finish(self._idle.pop())
-        # All slots are free only when nobody is asking or starting a worker any more.
-        for _ in range(self._count):
-            await self._slots.acquire()
-        for _ in range(self._count):
-            self._slots.release()
+        # Only then nobody is asking or starting a worker any more.
+        await self._turnstile.emptied()
         await asyncio.gather(*self._ending)
 
 

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from crdt_sync.errors import ProtocolError, ReplicaBroken, SnapshotMismatch
 from crdt_sync.protocol import state_vector
 from crdt_sync.replica import Replica, replay
-from server.scribes.frames import CHECK, COMPACT, DIFF, VIEW
+from server.scribes.frames import CHECK, COMPACT, DIFF, EXAMINE, REACH, VIEW
 from server.scribes.history import STORED_LIMITS, History
+from server.scribes.reach import reach
 from server.scribes.verification import check_snapshot
 
 
@@ -24,6 +25,13 @@ def perform(task: int, parts: Sequence[bytes]) -> Sequence[bytes]:
     if task == CHECK:
         check_snapshot(History(parts[1:]), parts[0])
         return ()
+    if task == EXAMINE:
+        compact(parts[1:])
+        if parts[0]:
+            _replica(parts[1:]).view()
+        return ()
+    if task == REACH:
+        return (reach(parts[0], parts[1:]),)
     raise ValueError(f"there is no task {task}")
 
 
