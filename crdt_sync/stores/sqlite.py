@@ -207,6 +207,8 @@ class SqliteStore:
                 await self._leave_closed()
         except sqlite3.Error as error:
             raise store_error(error, self.path) from error
+        except OSError as error:
+            raise StoreUnavailable(f"{self.path}: {error}") from error
         finally:
             self.failure = self.failure or StoreUnavailable(f"{self.path} is closed")
 
@@ -217,10 +219,10 @@ class SqliteStore:
             if not await self._writer.run(checkpoint):
                 # A verification still reads. Its WAL stays as after a crash, and nothing is lost.
                 return
-            # The reader first: the writer, as the last to close, removes the WAL. Before that, the sidecar must not
-            # expect one any more.
-            await self._reader.close()
+            # The writer, as the last to close, removes the WAL. Before that, the sidecar must not expect one any more;
+            # when it can't be written, the reader is still there, and the WAL stays.
             await asyncio.to_thread(write_sidecar, self.path, Sidecar(self.identity, "closed"))
+            await self._reader.close()
 
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         try:
