@@ -86,7 +86,7 @@ class Disk:
         """Do to this disk what was done to the real one."""
         path = Path(event.path)
         if path == self._folder:
-            if event.op == Op.SYNC:
+            if event.op == Op.SYNC and not event.length:
                 self._sync_names()
             return
         if path.parent != self._folder:
@@ -98,6 +98,9 @@ class Disk:
                 self._name(Naming(path.name, None))
             case Op.RENAME:
                 self._name(Naming(Path(event.data.decode()).name, self._names[path.name], path.name))
+            case Op.SYNC if event.length:
+                # Linux may drop what it could not write, and the next sync then succeeds without it.
+                self._names[path.name].pending.clear()
             case Op.SYNC:
                 self._names[path.name].sync()
             case _:

@@ -24,6 +24,7 @@
 enum { CALLS, AT, ACTION, ERRNO, MASK, CLOCK_STEP_NS, FIRED, WORDS };
 enum { NOTHING, KILL_BEFORE, KILL_AFTER, KILL_WITHIN, FAIL_ONCE, FAIL_ALWAYS };
 enum { OP_WRITE = 1, OP_SYNC = 2, OP_TRUNCATE = 4, OP_RENAME = 8, OP_UNLINK = 16, OP_CREATE = 32 };
+enum { FAILED = 1 }; /* Stands as the length of a sync that failed. */
 enum { CONTROL_BYTES = 4096, FIRED_PATH = 1024, PATH_BYTES = 1024 };
 
 struct event {
@@ -150,6 +151,8 @@ ssize_t pwrite64(int fd, const void *data, size_t bytes, off64_t offset) { retur
         result = (real);                                                                \
         if (result >= 0) note(op, path, inode, 0, length, data, data_bytes);            \
         if (action == KILL_AFTER) die();                                                \
+    } else if (op == OP_SYNC) {                                                         \
+        note(op, path, inode, 0, FAILED, data, data_bytes);                             \
     }                                                                                   \
     pthread_mutex_unlock(&turn);                                                        \
     return result

@@ -55,7 +55,7 @@ class Event(NamedTuple):
     inode: int
     offset: int
     length: int
-    """Bytes written, or the length that a file was cut to."""
+    """Bytes written, or the length that a file was cut to; 1 for a sync that failed."""
     data: bytes
     """What was written; of a rename, the new path."""
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
@@ -130,16 +130,20 @@ async def work(folder: Path, rounds: int = ROUNDS) -> None:
             elif result is not None:
                 raise result
         if failures:
-            await behave(store, teller)
+            await behave(store, teller, failures)
             raise failures[0]
 
 
-async def behave(store: SqliteStore, teller: Teller) -> None:
-    """A store that failed refuses everything; one that had no room goes on reading."""
+async def behave(store: SqliteStore, teller: Teller, failures: Sequence[StoreError]) -> None:
+    """A store that failed refuses everything; one that had no room goes on reading, and writes as soon as it can."""
+    if store.failure is None:
+        assert all("SQLITE_FULL" in str(failure) for failure in failures), failures
     for document in WRITERS:
         log = store.log(document)
         if store.failure is None:
             teller.tell("seen", document, (await log.load()).last_seq)
+            with suppress(StoreError):
+                await write(store, document, teller, 1)
             continue
         for attempt in (log.load(), log.append(records(document, 1, 1)), log.mark("sent", 1), store.documents()):
             try:
