@@ -1,0 +1,144 @@
+"""Who may still come in: what the access file says, kept in memory and looked at anew when the file has changed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from crdt_sync.errors import InvalidName, StoreCorrupted, StoreError
+from server.auth.access_file import FILE_NAME, AccessFile, Entry, seal
+from server.auth.api_keys import ACT as KEY_MADE
+from server.auth.api_keys import ApiKey
+from server.auth.grants import CredentialRefused, Grant
+from server.auth.revocations import ACT as REVOKED
+from server.auth.revocations import Revocation
+
+log = structlog.get_logger(__name__)
+
+GRACE_S: Final = 60
+"""Lines are kept for so much longer than they can be needed: clocks of issuers are not ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What stands in the file at one time."""
+
+    keys: Mapping[str, ApiKey] = field(default_factory=dict)
+    revocations: Mapping[str, Sequence[Revocation]] = field(default_factory=dict)
+    """By tenant."""
+    strange: tuple[str, ...] = ()
+    """What is wrong with entries that could not be understood."""
+
+    @classmethod
+    def parse(cls, entries: Sequence[Entry]) -> Access:
+        """An entry that makes no sense is told in :attr:`strange`; the others count."""
+        keys: dict[str, ApiKey] = {}
+        revocations: dict[str, list[Revocation]] = {}
+        strange = []
+        for number, entry in enumerate(entries, start=1):
+            try:
+                match entry.get("act"):
+                    case act if act == KEY_MADE:
+                        key = ApiKey.parse(entry)
+                        keys[key.id] = key
+                    case act if act == REVOKED:
+                        revocation = Revocation.parse(entry)
+                        revocations.setdefault(revocation.tenant, []).append(revocation)
+                    case _:
+                        raise ValueError("neither a key nor a revocation")
+            except (KeyError, TypeError, ValueError, InvalidName, CredentialRefused) as error:
+                strange.append(f"entry {number}: {error!r}")
+        return cls(keys, revocations, tuple(strange))
+
+    def is_revoked(self, grant: Grant, document: str | None = None) -> bool:
+        """Whether all that ``grant`` allows was taken back, or one document of it."""
+        for revocation in self.revocations.get(grant.tenant, ()):
+            taken = revocation.document
+            if (taken is None or (document is not None and taken.matches(document))) and revocation.hits(grant):
+                return True
+        return False
+
+    def check(self, grant: Grant, document: str | None = None) -> None:
+        """Raise :class:`CredentialRefused` for what was taken back."""
+        if self.is_revoked(grant, document):
+            raise revoked_error()
+
+
+def revoked_error() -> CredentialRefused:
+    return CredentialRefused("revoked", "revoked: show a token that was issued since")
+
+
+class AccessBook:
+    """The access file of a data directory, as a relay or a command sees it."""
+
+    def __init__(self, data_dir: Path, *, token_life_s: float, wall_s: Callable[[], float] = time.time) -> None:
+        """``token_life_s`` is the longest that a token may live: what has hit only older ones is forgotten."""
+        self.now = Access()
+        self._file = AccessFile(data_dir / FILE_NAME)
+        self._token_life_s, self._wall_s = token_life_s, wall_s
+        self._seen: tuple[int, int, int] | None = None
+        self._entries: tuple[Entry, ...] = ()
+
+    def open(self) -> None:
+        """Read the file for the first time. Raises :class:`StoreCorrupted` when it is damaged: a revocation may be
+        missing, and nobody must come in who was thrown out."""
+        self._seen = self._file.signature()
+        lines = self._file.read()
+        self._entries = lines.entries
+        self.now = Access.parse(lines.entries)
+        if lines.damage or self.now.strange:
+            raise StoreCorrupted(
+                f"{self._file.path} is damaged ({', '.join((*lines.damage, *self.now.strange))}): see what it takes"
+                " back, revoke it again in a new file, and make its API keys anew"
+            )
+
+    def look(self) -> bool:
+        """Read the file if it has changed; returns whether it had. Never fails: what was taken back stays taken back
+        when the file is damaged or gone, and what it says beside that counts."""
+        try:
+            signature = self._file.signature()
+            if signature == self._seen:
+                return False
+            lines = self._file.read()
+        except (StoreError, OSError) as error:
+            log.error("access file not read", error=str(error))
+            return False
+        # Once here, a line counts for as long as it can matter, whatever becomes of the file.
+        known = {seal(entry): entry for entry in (*self.still_needed(self._entries), *lines.entries)}
+        self._seen, self._entries = signature, tuple(known.values())
+        self.now = Access.parse(self._entries)
+        if lines.damage or self.now.strange:
+            log.error("access file damaged", path=str(self._file.path), where=[*lines.damage, *self.now.strange])
+        return True
+
+    def revoke(self, revocation: Revocation) -> None:
+        """Put a revocation down, durably. Raises :class:`StoreUnavailable`."""
+        self._file.append(revocation.to_entry(), still_needed=self.still_needed)
+
+    def add_key(self, key: ApiKey) -> None:
+        """Put a key down, durably. Raises :class:`StoreUnavailable`."""
+        self._file.append(key.to_entry(), still_needed=self.still_needed)
+
+    def still_needed(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """Without keys that have ended, and without revocations that hit nothing any more that could be shown."""
+        now_s = self._wall_s()
+        access = Access.parse(entries)
+        living = {key.id for key in access.keys.values() if not key.grant.has_expired(now_s - GRACE_S)}
+        oldest_s = now_s - self._token_life_s - GRACE_S
+
+        def is_needed(entry: Entry) -> bool:
+            if entry.get("act") == KEY_MADE:
+                return entry.get("id") in living
+            if entry.get("act") != REVOKED:
+                return True
+            revocation = Revocation.parse(entry)
+            return revocation.issued_until_s >= oldest_s or any(
+                revocation.hits(access.keys[key_id].grant) for key_id in living
+            )
+
+        return entries if access.strange else [entry for entry in entries if is_needed(entry)]
