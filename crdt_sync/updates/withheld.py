@@ -6,15 +6,17 @@ it deletes. What is behind such an element of the same client is kept out, too, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, NamedTuple
 
 from crdt_sync.errors import Quarantined
 from crdt_sync.limits import DEFAULT_LIMITS, Limits
 from crdt_sync.protocol.wire import uint
 from crdt_sync.updates.decode import COLLECTED, DecodedUpdate, Deletes, decode_update
 from crdt_sync.updates.encode import trim, write_update
+from crdt_sync.updates.gate import judge
 from crdt_sync.updates.ledger import Ledger
-from crdt_sync.updates.pieces import Span, span
+from crdt_sync.updates.pieces import EMPTY_UPDATE, Piece, Span, span, whole
 from crdt_sync.updates.ranges import Range, Ranges
 from crdt_sync.values import ClientId, Clock
 
@@ -89,7 +91,51 @@ def outline(ends: Mapping[ClientId, tuple[Clock, Clock]], deletes: Deletes) -> b
 
 def outline_of(update: DecodedUpdate, deletes: Deletes) -> bytes:
     """The outline of all of ``update``, with ``deletes`` for its own."""
-    ends = {
-        client: (structs[0].clock, structs[-1].clock + structs[-1].length) for client, structs in update.sections
-    }
+    ends = {client: (structs[0].clock, structs[-1].clock + structs[-1].length) for client, structs in update.sections}
     return outline(ends, deletes)
+
+
+class Served(NamedTuple):
+    """What is served of one record."""
+
+    piece: Piece
+    missing: bytes | None
+    """The outline of what is not, because it builds on what is kept out; None when nothing is."""
+
+
+NOTHING: Final = Piece(EMPTY_UPDATE, (), {})
+"""What is served of a record that is set aside: an empty place, so that the numbers stay."""
+
+
+def serve_without(ledger: Ledger, updates: Sequence[bytes], culprits: Collection[int], limits: Limits) -> list[Served]:
+    """What is left of ``updates``, which follow from ``ledger``, without those at the places ``culprits``.
+
+    ``ledger`` moves on. What builds on a culprit goes with it, element by element. Raises :class:`ProtocolError` for
+    bytes that were never let in."""
+    served = []
+    for place, raw in enumerate(updates):
+        if place in culprits:
+            served.append(Served(NOTHING, None))
+            continue
+        found = _serve(decode_update(raw, limits), ledger, limits)
+        ledger.admit(found.piece)
+        served.append(found)
+    return served
+
+
+def ready_part(update: DecodedUpdate, ledger: Ledger, limits: Limits) -> Piece:
+    """What of ``update`` is new and builds on nothing that is missing."""
+    return judge(update, ledger, limits, keep_ready_part=True).fresh or NOTHING
+
+
+def _serve(update: DecodedUpdate, ledger: Ledger, limits: Limits) -> Served:
+    if not judge(update, ledger, limits).gap:
+        return Served(whole(update), None)
+    piece = ready_part(update, ledger, limits)
+    reached = {part.client: part.end_clock for part in piece.spans}
+    missing = {}
+    for client, structs in update.sections:
+        first, end = reached.get(client, ledger.clocks.get(client, 0)), structs[-1].clock + structs[-1].length
+        if first < end:
+            missing[client] = max(first, structs[0].clock), end
+    return Served(piece, outline(missing, {}))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from crdt_sync.errors import ProtocolError, StoreCorrupted
 from crdt_sync.limits import Limits
@@ -18,7 +19,10 @@ from crdt_sync.updates.ledger import Ledger
 from crdt_sync.updates.pieces import EMPTY_UPDATE, Piece, whole
 from crdt_sync.updates.remembered import Remembered
 from crdt_sync.updates.reuse import Recall
+from crdt_sync.updates.withheld import NOTHING, Withheld, ready_part
 from crdt_sync.values import ClientId, Clock, Id, StateVector
+
+NONE_SET_ASIDE: Final[Mapping[int, bool]] = MappingProxyType({})
 
 
 class History:
@@ -32,18 +36,32 @@ class History:
         self._tail: deque[Piece] = deque()
         self.tail_bytes = 0
         self.ledger = ledger
+        self.withheld = Withheld()
 
     @classmethod
     def load(
-        cls, snapshot: bytes, through: int, ledger: bytes, tail: Sequence[bytes], limits: Limits, *, document: str
+        cls,
+        snapshot: bytes,
+        through: int,
+        ledger: bytes,
+        tail: Sequence[bytes],
+        limits: Limits,
+        *,
+        document: str,
+        set_aside: Mapping[int, bool] = NONE_SET_ASIDE,
     ) -> History:
-        """Rebuild from the store. Raises :class:`StoreCorrupted` when the log does not follow from the snapshot."""
+        """Rebuild from the store. Raises :class:`StoreCorrupted` when the log does not follow from the snapshot.
+
+        Of the numbers ``set_aside``, those that are true only build on others, and what is ready of them is served."""
         history = cls(snapshot, through, Ledger.decode(ledger, remembers=True) if ledger else Ledger(remembers=True))
         stored = limits.for_stored()
         for update in tail:
             seq = history.seq + 1
             try:
                 decoded = decode_update(update, stored)
+                if seq in set_aside:
+                    history.add(ready_part(decoded, history.ledger, stored) if set_aside[seq] else NOTHING)
+                    continue
                 verdict = judge(decoded, history.ledger, stored)
             except ProtocolError as error:
                 raise StoreCorrupted(f"update {seq} of {document} does not pass the gate: {error}") from error
@@ -74,6 +92,10 @@ class History:
     def tail(self) -> Sequence[bytes]:
         """The updates after the snapshot."""
         return [piece.raw for piece in self._tail]
+
+    def pieces(self) -> Sequence[Piece]:
+        """The same, with the places of their parts."""
+        return list(self._tail)
 
     def add(self, piece: Piece) -> int:
         """Take in an update that the gate found to be fresh; return its number."""
