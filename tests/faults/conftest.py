@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.shim import build, why_missing
 from tests.faults.scratch import scratch_folder
+from tests.faults.shim import build, why_missing
 
 
 @pytest.fixture(scope="session")

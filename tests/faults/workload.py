@@ -15,7 +15,7 @@ from typing import Final, Self
 from crdt_sync.errors import DocumentRetired, StoreError
 from crdt_sync.stores import sqlite
 from crdt_sync.stores.sqlite import SqliteStore, open_sqlite_store
-from crdt_sync.stores.update_log import Loaded, Record, Snapshot
+from crdt_sync.stores.update_log import Binding, Loaded, Record, Snapshot
 
 KIND: Final = "tenant"
 NAME: Final = "acme.db"
@@ -37,6 +37,11 @@ def snapshot(document: str, through: int) -> Snapshot:
 
 def records(document: str, first: int, last: int) -> list[Record]:
     return [Record(payload(document, seq), "writer", seq) for seq in range(first, last + 1)]
+
+
+def bindings(first: int, last: int) -> list[Binding]:
+    """Each of a writer's records brings a client id of its own."""
+    return [Binding(seq, f"subject {seq}", "firm") for seq in range(first, last + 1)]
 
 
 class Teller:
@@ -85,7 +90,7 @@ async def write(store: SqliteStore, document: str, teller: Teller, rounds: int) 
     log = store.log(document)
     for _ in range(rounds):
         seq = await log.append([]) + 1
-        last = await log.append(records(document, seq, seq + seq % 3))
+        last = await log.append(records(document, seq, seq + seq % 3), bindings(seq, seq + seq % 3))
         teller.tell("append", document, last)
         if seq % 4 == 0:
             await log.mark("sent", last)
@@ -123,7 +128,10 @@ async def work(folder: Path, rounds: int = ROUNDS) -> None:
     async with acking(folder) as teller, open_sqlite_store(folder / NAME, create=True, kind=KIND) as store:
         failures: list[StoreError] = []
         tasks = [asyncio.create_task(write(store, document, teller, rounds)) for document in WRITERS]
-        tasks += [asyncio.create_task(end_some(store, teller, 2)), asyncio.create_task(look(store, teller, rounds // 2))]
+        tasks += [
+            asyncio.create_task(end_some(store, teller, 2)),
+            asyncio.create_task(look(store, teller, rounds // 2)),
+        ]
         for result in await asyncio.gather(*tasks, return_exceptions=True):
             if isinstance(result, StoreError):
                 failures.append(result)
@@ -212,4 +220,6 @@ def wrong(document: str, loaded: Loaded) -> list[str]:
         flaws.append(f"{document} has another snapshot through {through}")
     if list(loaded.tail) != records(document, through + 1, loaded.last_seq):
         flaws.append(f"{document} has other records after {through}")
+    if document in WRITERS and list(loaded.bindings.values()) != bindings(1, loaded.last_seq):
+        flaws.append(f"{document} has other owners of its client ids")
     return flaws
