@@ -20,12 +20,12 @@ from server.auth.tickets import Tickets
 from server.auth.tokens import TokenIssuer, TokenVerifier
 from server.rooms.host import CompactionRule, HostParts
 from server.rooms.registry import open_rooms
-from server.scribes.pool import open_scribes
+from server.scribes.pool import Scribes, open_scribes
 from server.settings import Settings
 from server.steward.supervision import Steward, open_steward
 from server.steward.words import Instructions
 from server.storage.restoring import restored_tenants
-from server.storage.tenants import open_tenants
+from server.storage.tenants import Tenants, open_tenants
 from server.telemetry.meters import Meters
 from server.web import health
 from server.web.connections import open_connections
@@ -110,10 +110,7 @@ async def open_relay(settings: Settings, own_url: str | None = None) -> AsyncIte
                 on_death=note_death,
             )
         )
-        compaction = CompactionRule(
-            settings.compact_log_records_max, settings.compact_log_bytes_min, settings.compact_log_ratio
-        )
-        parts = HostParts(settings.limits, compaction, scribes, meters, tenants.check_free_space)
+        parts = _host_parts(settings, scribes, meters, tenants)
         on_visit = None if steward is None else steward.visited
         rooms = await stack.enter_async_context(
             open_rooms(tenants, parts, idle_s=settings.room_idle_s, on_visit=on_visit)
@@ -160,6 +157,14 @@ def _steward(settings: Settings, meters: Meters, own_url: str, own_secret: bytes
         idle_s=settings.room_idle_s,
         resting=resting,
     )
+
+
+def _host_parts(settings: Settings, scribes: Scribes, meters: Meters, tenants: Tenants) -> HostParts:
+    compaction = CompactionRule(
+        settings.compact_log_records_max, settings.compact_log_bytes_min, settings.compact_log_ratio
+    )
+    carry = settings.carry == "on"
+    return HostParts(settings.limits, compaction, scribes, meters, tenants.check_free_space, may_carry=carry)
 
 
 def _client_tokens(settings: Settings) -> ClientTokens:

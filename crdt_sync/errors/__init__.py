@@ -13,6 +13,7 @@
     |- AccessError
     |  |- Unauthenticated            no token, or one that does not hold
     |  |- Forbidden                  a good token, but not for this
+    |  |- ClientIdTaken              an update that writes under another's client id
     |  |- RateLimited                too many tries; ``retry_after_s``
     |- StoreError
     |  |- StoreUnavailable           disk full, I/O error, locked: try again later (retryable)
@@ -45,6 +46,7 @@ from __future__ import annotations
 
 from crdt_sync.errors.access import (
     AccessError,
+    ClientIdTaken,
     Forbidden,
     RateLimited,
     Unauthenticated,
@@ -106,6 +108,7 @@ __all__ = (
     "AlreadyExists",
     "CannotUndo",
     "ClientIdReused",
+    "ClientIdTaken",
     "CurrencyMismatch",
     "DocumentError",
     "DocumentRetired",

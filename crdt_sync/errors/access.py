@@ -23,6 +23,16 @@ class Forbidden(AccessError):
     code = "forbidden"
 
 
+class ClientIdTaken(AccessError):
+    """An update that writes under another's client id. Nothing of it was kept, and its sender's connection ends."""
+
+    code = "client-id-taken"
+
+    def __init__(self, client: int) -> None:
+        super().__init__(f"client id {client} is somebody else's; open the document anew to write under another one")
+        self.client = client
+
+
 class RateLimited(AccessError):
     """Too many tries. Come back after ``retry_after_s`` seconds."""
 

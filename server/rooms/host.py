@@ -57,6 +57,8 @@ class HostParts:
     meters: Meters
     check_free_space: Callable[[], int]
     """Raises :class:`StoreUnavailable` when the disk is nearly full: writes stop before SQLite fails half-way."""
+    may_carry: bool = True
+    """Whether a member may bring, in answers, what is under another's client id."""
 
 
 class Host:
@@ -169,7 +171,8 @@ class Host:
         self._parts.check_free_space()
         at_ms = time.time_ns() // 1_000_000
         started_s = time.perf_counter()
-        seq = await self._log.append([Record(kept.update, kept.author, at_ms) for kept in turn.kept])
+        records = [Record(kept.update, kept.author, at_ms) for kept in turn.kept]
+        seq = await self._log.append(records, [binding for kept in turn.kept for binding in kept.bindings])
         self._meters.commit_seconds.observe(time.perf_counter() - started_s)
         if seq != self._room.history.seq:
             raise StoreCorrupted(f"the log of {self.room_id} stands at {seq}, its room at {self._room.history.seq}")
@@ -193,6 +196,17 @@ class Host:
                 author=changed.author,
                 movements=list(changed.movements[:CHANGED_NAMED_MAX]),
                 count=len(changed.movements),
+            )
+        for carried in turn.carried:
+            meters.structs_carried.inc(carried.end_clock - carried.clock)
+            log.warning(
+                "carried what is under another's client id",
+                room=str(self.room_id),
+                bringer=carried.bringer,
+                owner=carried.owner,
+                client=carried.client,
+                clock=carried.clock,
+                end_clock=carried.end_clock,
             )
         meters.updates_known.inc(turn.known)
         meters.gaps_asked.inc(turn.gaps)

@@ -9,7 +9,7 @@ room. It needs no document for that: an entry under a key that nobody has writte
 from __future__ import annotations
 
 from bisect import bisect_right, insort
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -76,12 +76,14 @@ class Keeper(Protocol):
 class CatalogKeeper:
     """Notes the values of attributes that stand against each other."""
 
-    def __init__(self, client: ClientId) -> None:
-        """``client`` must be an id that nobody has written under, and nobody else will."""
+    def __init__(self, client: ClientId, person: Callable[[ClientId], str | None] = lambda _: None) -> None:
+        """``client`` must be an id that nobody has written under, and nobody else will. ``person`` says who wrote all
+        that is under an id, where that is certain."""
         self._pen = _Pen(client)
         self._index = ForkIndex((ATTRIBUTES, VAULT, EDITS))
         self._edits: dict[ClientId, list[int]] = {}
         self._authors = Authors()
+        self._person = person
 
     def recall(self, update: DecodedUpdate, verdict: Verdict, author: str | None) -> None:
         # Nothing of it is noted any more, for what lost may be collected already.
@@ -105,7 +107,8 @@ class CatalogKeeper:
     def _entry(self, value: Value, head: Head) -> Value:
         """``[value, device, stamp, person, base]``; what is unknown at its end is left out."""
         has_base, base = (False, None) if head.base is None else readable(head.base_value())
-        entry: list[Value] = [value, *self._written(head), self._authors.of(head.client, head.clock)]
+        person = self._authors.of(head.client, head.clock) or self._person(head.client)
+        entry: list[Value] = [value, *self._written(head), person]
         if has_base:
             entry.append([base])
         while len(entry) > 3 and entry[-1] is None:
@@ -318,13 +321,18 @@ def _portions(entries: Mapping[str, Value]) -> Iterator[Mapping[str, Value]]:
 
 
 def open_keeper(
-    document: str, client: ClientId, log: Sequence[tuple[bytes, str | None]], limits: Limits
+    document: str,
+    client: ClientId,
+    log: Sequence[tuple[bytes, str | None]],
+    limits: Limits,
+    person: Callable[[ClientId], str | None] = lambda _: None,
 ) -> Keeper | None:
     """A keeper for a document of this name that knows its log (updates, and who brought each), or None where the relay
-    keeps nothing. ``client`` must be an id that nobody has written under, and nobody else will."""
+    keeps nothing. ``client`` must be an id that nobody has written under, and nobody else will; ``person`` says who
+    wrote all that is under an id, where that is certain."""
     match _kind(document):
         case CatalogName():
-            keeper: Keeper = CatalogKeeper(client)
+            keeper: Keeper = CatalogKeeper(client, person)
         case MovementsName():
             keeper = MovementKeeper(client, limits)
         case _:

@@ -62,6 +62,11 @@ class Roster:
             news.append(entry)
         return Presence(tuple(news))
 
+    def announcer(self, client: ClientId) -> str | None:
+        """Who is here and says that it is ``client``."""
+        seat = self._seats.get(client)
+        return None if seat is None or seat.state is None else seat.author
+
     def leave(self, member: int, *, now_s: float) -> Presence:
         """Remove all ids of a closed connection; return the news of it."""
         gone = []
@@ -77,6 +82,9 @@ class Roster:
         if seat.state is not None and seat.member != member:
             # The same user on a new socket, before the old one was noticed as closed. An echo never has a higher clock.
             return seat.author == author and entry.state is not None and self._is_next(seat, entry)
+        if seat.author != author:
+            # It has only just left, and may be on its way back.
+            return False
         farewell = entry.clock == seat.clock and entry.state is None and seat.state is not None
         return farewell or self._is_next(seat, entry)
 

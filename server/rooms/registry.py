@@ -19,6 +19,7 @@ from server.rooms.history import History
 from server.rooms.host import Host, HostParts
 from server.rooms.keeper import keeps, open_keeper
 from server.rooms.member import Member
+from server.rooms.ownership import Owners
 from server.rooms.room import Room
 from server.storage.retiring import Order
 from server.storage.tenants import Tenants
@@ -97,12 +98,16 @@ class Rooms:
         def rebuild() -> Room:
             limits = self._parts.limits
             history = History.load(state, through, ledger, tail, limits, document=str(room_id))
+            owners = Owners(loaded.bindings, may_carry=self._parts.may_carry)
+            authors = (record.author for record in loaded.tail)
+            owners.recall((piece.spans, author) for piece, author in zip(history.pieces(), authors, strict=True))
             if not keeps(room_id.document):
-                return Room(history, limits)
-            # Who brought what a snapshot holds is not known any more.
+                return Room(history, limits, owners=owners)
+            # Who brought what a snapshot holds is not known any more, but for the owners of client ids.
             known = [(record.update, record.author or None) for record in loaded.tail]
             log = [(state, None), *known] if state else known
-            return Room(history, limits, open_keeper(room_id.document, _fresh_client(history), log, limits))
+            keeper = open_keeper(room_id.document, _fresh_client(history), log, limits, owners.person)
+            return Room(history, limits, keeper, owners)
 
         is_long = len(tail) > LOAD_IN_THREAD_RECORDS or len(state) > LOAD_IN_THREAD_BYTES
         room = await asyncio.to_thread(rebuild) if is_long else rebuild()

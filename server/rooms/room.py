@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from crdt_sync.errors import LimitExceeded, OutOfTurn, ProtocolError
+from crdt_sync.errors import ClientIdTaken, LimitExceeded, OutOfTurn, ProtocolError
 from crdt_sync.limits import Limits
 from crdt_sync.protocol.messages import (
     Ack,
@@ -28,6 +28,7 @@ from crdt_sync.updates.gate import Verdict, judge
 from crdt_sync.updates.pieces import EMPTY_UPDATE, Piece
 from server.rooms.history import History
 from server.rooms.keeper import AUTHOR, NOTHING, Keeper, Notes
+from server.rooms.ownership import Claim, Owners
 from server.rooms.presence import Roster
 from server.rooms.turn import (
     Arrived,
@@ -57,6 +58,8 @@ class _Member:
     subscribed: bool = False
     received: int = 0
     acked: int = 0
+    owes_answers: int = 0
+    """So many questions of ours for its state are on their way, or their answers are."""
     owes_state: bool = False
     """It sent something that builds on what we lack, and was asked for its state; until that is here, no ack."""
     was_denied: bool = False
@@ -69,9 +72,12 @@ class _Member:
 class Room:
     """One document's members and history. :meth:`absorb` is the only place where it decides."""
 
-    def __init__(self, history: History, limits: Limits, keeper: Keeper | None = None) -> None:
-        """``keeper`` writes down what lost, in documents where that matters."""
+    def __init__(
+        self, history: History, limits: Limits, keeper: Keeper | None = None, owners: Owners | None = None
+    ) -> None:
+        """``keeper`` writes down what lost, in documents where that matters; ``owners`` knows the ids on record."""
         self._history = history
+        self._owners = owners if owners is not None else Owners()
         self._keeper = keeper
         self._limits = limits
         self._members: dict[MemberId, _Member] = {}
@@ -109,7 +115,7 @@ class Room:
             return
         try:
             self._act(said, member, turn, now_s)
-        except ProtocolError as error:
+        except (ProtocolError, ClientIdTaken) as error:
             turn.expelled.append((said.member, error))
             self._dismiss(said.member, turn, now_s)
 
@@ -124,7 +130,8 @@ class Room:
             case NewUpdate() | StateReply():
                 self._take(said, member, turn)
             case Presence():
-                news = self._roster.hear(said.member, member.author, said.message, now_s=now_s)
+                heard = self._owners.audible(said.message, member.author)
+                news = self._roster.hear(said.member, member.author, heard, now_s=now_s)
                 self._tell(news, said.member, turn)
             case PresenceRequest():
                 turn.deliveries.append(Reply(said.member, self._roster.everyone()))
@@ -140,6 +147,7 @@ class Room:
                 return
 
     def _ask(self, member_id: MemberId, turn: Turn) -> None:
+        self._members[member_id].owes_answers += 1
         turn.deliveries.append(Reply(member_id, StateRequest(dict(self._history.ledger.state)), True))
 
     def _welcome(self, member_id: MemberId, member: _Member, turn: Turn) -> None:
@@ -166,9 +174,10 @@ class Room:
             raise OutOfTurn("a peer's whole state builds on something that is not in it")
         if verdict.fresh is not None:
             self._check_size(verdict.fresh)
+            claim = self._claim(verdict.fresh, member, whole_state=whole_state)
             notes = self._notes(said.update, verdict, member.author, is_one_edit=not whole_state)
             self._keep_own(notes.before, turn)
-            self._keep(verdict.fresh, said, member, turn, is_whole=not verdict.gap)
+            self._keep(verdict.fresh, claim, said, member, turn, is_whole=not verdict.gap)
             self._keep_own(notes.after, turn)
             if notes.changed:
                 turn.changed.append(Changed(member.author, notes.changed))
@@ -182,14 +191,22 @@ class Room:
             member.owes_state = False
         if whole_state:
             member.is_here = not verdict.gap
+            member.owes_answers = max(0, member.owes_answers - 1)
         if verdict.fresh is None and not verdict.gap:
             turn.known += 1
             self._echo(said, member, turn)
 
-    def _keep(self, fresh: Piece, said: Said, member: _Member, turn: Turn, *, is_whole: bool) -> None:
+    def _claim(self, fresh: Piece, member: _Member, *, whole_state: bool) -> Claim:
+        # A peer of ours says a long answer in several updates, of which only the last is a StateReply.
+        is_answer = whole_state or (member.owes_answers > 0 and not member.keeps_pending)
+        announcer_of = self._roster.announcer
+        return self._owners.judge(fresh.spans, member.author, is_answer=is_answer, announcer_of=announcer_of)
+
+    def _keep(self, fresh: Piece, claim: Claim, said: Said, member: _Member, turn: Turn, *, is_whole: bool) -> None:
         assert said.update is not None
         seq = self._history.add(fresh)
-        turn.kept.append(Kept(fresh.raw, member.author))
+        turn.kept.append(Kept(fresh.raw, member.author, self._owners.admit(claim)))
+        turn.carried += claim.carried
         if fresh.raw is said.update.raw and member.wants_echo:
             turn.deliveries.append(Broadcast(NewUpdate(fresh.raw), seq, None))
             return
@@ -219,7 +236,8 @@ class Room:
             assert judged.fresh is not None, "an entry under a fresh client id is new"
             if self._keeper is not None:
                 self._keeper.recall(own, judged, AUTHOR)
-            turn.kept.append(Kept(raw, AUTHOR))
+            claim = self._owners.judge(judged.fresh.spans, AUTHOR, is_answer=False, announcer_of=self._roster.announcer)
+            turn.kept.append(Kept(raw, AUTHOR, self._owners.admit(claim)))
             turn.deliveries.append(Broadcast(NewUpdate(raw), self._history.add(judged.fresh), None))
 
     def _echo(self, said: Said, member: _Member, turn: Turn) -> None:

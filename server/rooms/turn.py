@@ -8,7 +8,9 @@ from typing import TypeAlias
 
 from crdt_sync.errors import SyncError
 from crdt_sync.protocol.messages import Message
+from crdt_sync.stores.update_log import Binding
 from crdt_sync.updates.decode import DecodedUpdate
+from crdt_sync.values import ClientId, Clock
 
 MemberId: TypeAlias = int
 
@@ -80,6 +82,8 @@ class Kept:
 
     update: bytes
     author: str
+    bindings: Sequence[Binding] = ()
+    """Client ids that it binds to somebody; they go on record with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +119,17 @@ class Changed:
     movements: Sequence[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """A member has brought, because the relay asked, new structs under a client id that is another's. They are kept."""
+
+    bringer: str
+    owner: str
+    client: ClientId
+    clock: Clock
+    end_clock: Clock
+
+
 @dataclass(slots=True)
 class Turn:
     """What a batch of messages comes to. Append ``kept``, then deliver in order, then expel."""
@@ -123,5 +138,6 @@ class Turn:
     deliveries: list[Broadcast | Reply | Listens] = field(default_factory=list)
     expelled: list[tuple[MemberId, SyncError]] = field(default_factory=list)
     changed: list[Changed] = field(default_factory=list)
+    carried: list[Carried] = field(default_factory=list)
     gaps: int = 0
     known: int = 0

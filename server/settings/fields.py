@@ -115,6 +115,12 @@ class Settings(BaseSettings):
         10.0, "A member that reads nothing for this long while its outbox is full is cut off.", gt=0
     )
 
+    carry: Literal["on", "off"] = _setting(
+        "on",
+        "Whether a member may bring, when the relay asks what it holds, edits under another user's client id; "
+        "what is brought so is logged.",
+    )
+
     scribe_count: int = _setting(1, "Worker processes that load documents.", ge=1, le=64)
     scribe_memory_bytes_max: int = _setting(1 << 30, "Address space of one worker process.", ge=128 << 20)
     scribe_timeout_s: float = _setting(60.0, "A worker that is busy with one task for longer is killed.", gt=0)

@@ -40,20 +40,7 @@ class Meters:
         self.members = gauge("members", "Members in all rooms: one connection may be in several.")
         self.members_shed = counter("members_shed", "Members cut off because they did not read what they were sent.")
 
-        self.updates_received = counter("updates_received", "Updates that arrived, before anything was decided.")
-        self.updates_stored = counter("updates_stored", "Updates that were new and are on disk.")
-        self.updates_known = counter("updates_known", "Updates that held nothing new: acknowledged, not stored.")
-        self.updates_refused = counter(
-            "updates_refused", "Updates refused, by the code of the error that their sender got.", "reason"
-        )
-        self.movements_changed = counter(
-            "movements_changed",
-            "Movements that somebody changed or deleted after they were written; the first content counts.",
-        )
-        self.gaps_asked = counter(
-            "gaps_asked",
-            "Updates that hung on something missing: not kept, their sender was asked for what is missing.",
-        )
+        self._meter_updates(counter)
         self.received_bytes = counter("received_bytes", "Bytes of WebSocket messages received.")
         self.sent_bytes = counter("sent_bytes", "Bytes of WebSocket messages sent.")
         self.stored_bytes = counter("stored_bytes", "Bytes of updates that are on disk.")
@@ -75,6 +62,25 @@ class Meters:
             "auth_refusals", "Requests refused for their credential or their rights, by reason.", "reason"
         )
         self._meter_workers(counter)
+
+    def _meter_updates(self, counter: Callable[..., Counter]) -> None:
+        self.updates_received = counter("updates_received", "Updates that arrived, before anything was decided.")
+        self.updates_stored = counter("updates_stored", "Updates that were new and are on disk.")
+        self.updates_known = counter("updates_known", "Updates that held nothing new: acknowledged, not stored.")
+        self.updates_refused = counter(
+            "updates_refused", "Updates refused, by the code of the error that their sender got.", "reason"
+        )
+        self.movements_changed = counter(
+            "movements_changed",
+            "Movements that somebody changed or deleted after they were written; the first content counts.",
+        )
+        self.structs_carried = counter(
+            "structs_carried", "Elements that somebody brought, because they were asked for, under another's client id."
+        )
+        self.gaps_asked = counter(
+            "gaps_asked",
+            "Updates that hung on something missing: not kept, their sender was asked for what is missing.",
+        )
 
     def _meter_workers(self, counter: Callable[..., Counter]) -> None:
         self.compactions = counter("compactions", "Logs replaced by a verified snapshot.")

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 from starlette.responses import JSONResponse
 
 from crdt_sync.errors import (
+    ClientIdTaken,
     DocumentRetired,
     Forbidden,
     HandshakeTimeout,
@@ -46,6 +47,7 @@ PROBLEMS: Final[tuple[tuple[type[SyncError], Problem], ...]] = (
     (ProtocolError, Problem(4400, 400)),
     (Unauthenticated, Problem(4401, 401)),
     (Forbidden, Problem(4403, 403)),
+    (ClientIdTaken, Problem(4403, 403)),
     (RateLimited, Problem(4429, 429)),
     (InvalidName, Problem(4404, 404)),
     (DocumentRetired, Problem(4410, 410)),

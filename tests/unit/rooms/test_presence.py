@@ -65,9 +65,18 @@ def test_a_farewell_is_said_at_the_clock_that_y_protocols_takes_for_one(roster: 
 
 
 def test_who_reconnects_is_seen_again_at_its_next_clock(roster: Roster) -> None:
-    hear(roster, 1, entry(ADA, 5))
+    hear(roster, 1, entry(ADA, 5), author="ada")
     roster.leave(1, now_s=1)
-    assert hear(roster, 2, entry(ADA, 6), now_s=2) == presence(entry(ADA, 6))
+    assert hear(roster, 2, entry(ADA, 6), author="ada", now_s=2) == presence(entry(ADA, 6))
+
+
+def test_P33_nobody_takes_the_id_of_one_that_has_only_just_left(roster: Roster) -> None:
+    hear(roster, 1, entry(ADA, 5), author="ada")
+    roster.leave(1, now_s=1)
+    assert hear(roster, 2, entry(ADA, 6), author="mallory", now_s=2) == presence()
+    assert roster.announcer(ADA) is None
+    assert hear(roster, 3, entry(ADA, 6), author="ada", now_s=3) == presence(entry(ADA, 6))
+    assert roster.announcer(ADA) == "ada"
 
 
 def test_who_reconnects_before_its_old_socket_is_missed_takes_its_place(roster: Roster) -> None:
