@@ -76,9 +76,18 @@ def revoked_error() -> CredentialRefused:
 class AccessBook:
     """The access file of a data directory, as a relay or a command sees it."""
 
-    def __init__(self, data_dir: Path, *, token_life_s: float, wall_s: Callable[[], float] = time.time) -> None:
-        """``token_life_s`` is the longest that a token may live: what has hit only older ones is forgotten."""
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        token_life_s: float,
+        on_entry: Callable[[Entry], None] | None = None,
+        wall_s: Callable[[], float] = time.time,
+    ) -> None:
+        """``token_life_s`` is the longest that a token may live: what has hit only older ones is forgotten.
+        ``on_entry`` is told of every line that comes while the book is open."""
         self.now = Access()
+        self._on_entry = on_entry
         self._file = AccessFile(data_dir / FILE_NAME)
         self._token_life_s, self._wall_s = token_life_s, wall_s
         self._seen: tuple[int, int, int] | None = None
@@ -109,20 +118,22 @@ class AccessBook:
             log.error("access file not read", error=str(error))
             return False
         # Once here, a line counts for as long as it can matter, whatever becomes of the file.
+        before = {seal(entry): entry for entry in self._entries}
         known = {seal(entry): entry for entry in (*self.still_needed(self._entries), *lines.entries)}
         self._seen, self._entries = signature, tuple(known.values())
+        if self._on_entry is not None:
+            for entry in [entry for line, entry in known.items() if line not in before]:
+                self._on_entry(entry)
         self.now = Access.parse(self._entries)
         if lines.damage or self.now.strange:
             log.error("access file damaged", path=str(self._file.path), where=[*lines.damage, *self.now.strange])
         return True
 
-    def revoke(self, revocation: Revocation) -> None:
-        """Put a revocation down, durably. Raises :class:`StoreUnavailable`."""
-        self._file.append(revocation.to_entry(), still_needed=self.still_needed)
-
-    def add_key(self, key: ApiKey) -> None:
-        """Put a key down, durably. Raises :class:`StoreUnavailable`."""
-        self._file.append(key.to_entry(), still_needed=self.still_needed)
+    def add(self, order: Revocation | ApiKey, *, by: str) -> Entry:
+        """Put a revocation or a key down, durably, and who ordered it. Raises :class:`StoreUnavailable`."""
+        entry = {**order.to_entry(), "by": by, "at_s": int(self._wall_s())}
+        self._file.append(entry, still_needed=self.still_needed)
+        return entry
 
     def still_needed(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         """Without keys that have ended, and without revocations that hit nothing any more that could be shown."""

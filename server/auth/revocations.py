@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from crdt_sync.errors import InvalidName
@@ -11,6 +12,7 @@ from crdt_sync.values import check_tenant
 from server.auth.grants import RELAY_SUBJECT, DocumentPattern, Grant
 
 ACT: Final = "revoke"
+KEY: Final = "key"
 NAME_CHARS_MAX: Final = 256
 
 
@@ -27,6 +29,8 @@ class Revocation:
     user: str | None = None
     token: str | None = None
     document: DocumentPattern | None = None
+    of_key: bool = False
+    """The token is an API key; for whoever reads it."""
 
     def __post_init__(self) -> None:
         check_tenant(self.tenant)
@@ -54,6 +58,7 @@ class Revocation:
             "user": self.user,
             "token": self.token,
             "document": None if self.document is None else self.document.text,
+            "of": KEY if self.of_key else "token",
         }
 
     @classmethod
@@ -63,10 +68,13 @@ class Revocation:
         if not all(text is None or isinstance(text, str) for text in (document, user, token)):
             raise TypeError("user, token and document are texts")
         pattern = None if document is None else DocumentPattern.parse(document)
-        return cls(entry["tenant"], int(entry["issued_until_s"]), user, token, pattern)
+        return cls(entry["tenant"], int(entry["issued_until_s"]), user, token, pattern, entry.get("of") == KEY)
 
     def __str__(self) -> str:
-        whose = f"of {self.user}" if self.user is not None else "of everybody"
-        which = f"the token {self.token}" if self.token is not None else "every token issued until now"
-        what = "everything" if self.document is None else str(self.document)
-        return f"{which} {whose} in {self.tenant}: {what}"
+        until = datetime.fromtimestamp(self.issued_until_s, UTC).isoformat()
+        which = f"the {'key' if self.of_key else 'token'} {self.token}"
+        if self.token is None:
+            which = f"what was issued until {until}"
+        whose = "" if self.user is None else f" to {self.user}"
+        what = "" if self.document is None else f", for {self.document}"
+        return f"{which}{whose} in {self.tenant}{what}"

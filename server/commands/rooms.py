@@ -36,7 +36,7 @@ async def _ended(data_dir: Path, tenant: str | None, plain: bool) -> int:
             for note in await store.retirements():
                 when = datetime.fromtimestamp(note.at_ms / 1_000, UTC).isoformat(timespec="seconds")
                 rows.append((f"{name}/{note.document}", when, note.successor or "-", note.why))
-    _show(ENDED_COLUMNS, rows, plain, numbers=False)
+    show_table(ENDED_COLUMNS, rows, plain, numbers=False)
     return 0
 
 
@@ -48,11 +48,11 @@ async def _rooms(data_dir: Path, tenant: str | None, plain: bool) -> int:
                 sizes = await store.figures(document)
                 figures = (sizes.last_seq, sizes.records, sizes.record_bytes, sizes.snapshot_bytes)
                 rows.append((f"{name}/{document}", *map(str, figures)))
-    _show(COLUMNS, rows, plain, numbers=True)
+    show_table(COLUMNS, rows, plain, numbers=True)
     return 0
 
 
-def _show(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], plain: bool, *, numbers: bool) -> None:
+def show_table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], plain: bool, *, numbers: bool) -> None:
     """Print a table. Behind the first column stand ``numbers``, or text."""
     if plain:
         for row in rows:

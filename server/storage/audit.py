@@ -20,7 +20,7 @@ import structlog
 
 from crdt_sync.errors import StoreError
 from crdt_sync.stores.copying import copy_store
-from crdt_sync.stores.custody import Sidecar, write_sidecar
+from crdt_sync.stores.custody import Sidecar, is_held, write_sidecar
 from crdt_sync.stores.sqlite import SqliteStore, open_sqlite_store
 from crdt_sync.stores.update_log import Record, Store
 from crdt_sync.values import TENANT, check_tenant
@@ -31,7 +31,8 @@ log = structlog.get_logger(__name__)
 
 KIND: Final = "audit"
 RELAY_LOG: Final = "_relay"
-"""The log of what concerns no tenant that is on disk. No tenant's name begins with a sign."""
+"""The log of what concerns no tenant that is on disk. No tenant's name begins with a sign. A relay that runs has it
+open, so who finds it free may write in its place: :func:`is_written_by_a_relay`."""
 FLUSH_S: Final = 0.2
 QUEUE_ROWS_MAX: Final = 10_000
 OPEN_STORES_MAX: Final = 32
@@ -106,6 +107,11 @@ class AuditTrail:
 
     async def write(self) -> None:
         """Write what is noted until :meth:`end`, and then the rest."""
+        async with self._using:
+            try:
+                await self._store(RELAY_LOG)
+            except (StoreError, OSError) as error:
+                log.error("audit log not opened", log=RELAY_LOG, error=str(error))
         while not self._ending.is_set():
             try:
                 async with asyncio.timeout(FLUSH_S):
@@ -154,7 +160,7 @@ class AuditTrail:
             found = None
         if found is None:
             while len(self._open) >= self._stores_max:
-                await self._close(next(iter(self._open)))
+                await self._close(next(name for name in self._open if name != RELAY_LOG))
             path, stack = audit_file(self._data_dir, name), AsyncExitStack()
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             found = await stack.enter_async_context(open_sqlite_store(path, create=True, kind=KIND)), stack
@@ -168,6 +174,11 @@ class AuditTrail:
         except StoreError as error:
             # What was appended is on disk; the next opening looks at the file anew.
             log.error("audit log not closed", log=name, error=str(error))
+
+
+def is_written_by_a_relay(data_dir: Path) -> bool:
+    """Whether a relay runs on this directory, which notes what commands order."""
+    return is_held(audit_file(data_dir, RELAY_LOG))
 
 
 @asynccontextmanager

@@ -19,6 +19,7 @@ from server.storage.audit import (
     AuditTrail,
     audit_file,
     audits_on_disk,
+    is_written_by_a_relay,
     month_of,
     open_audit,
     read_audit,
@@ -178,7 +179,9 @@ async def test_events_are_chosen_by_kind_time_and_number(tmp_path: Path) -> None
         assert await events(since_ms=1_700_000_000_007) == ["7", "8", "9"]
         assert await events(kinds=["revoked"], limit=2) == ["6", "8"]
         assert [event.subject for event in await rows_of(tmp_path, "acme")] == [str(number) for number in range(10)]
+        assert is_written_by_a_relay(tmp_path)
         assert await trail.events("nobody") == ()
+    assert not is_written_by_a_relay(tmp_path)
 
 
 async def test_more_tenants_than_open_stores_are_all_written(tmp_path: Path) -> None:
