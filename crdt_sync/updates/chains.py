@@ -8,20 +8,33 @@ every other one is deleted, whether anybody says so or not. So a peer that tells
 from __future__ import annotations
 
 from array import array
-from typing import Final
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
 
 from crdt_sync.values import ClientId, Clock, Id
 
 SEGMENTS_MAX: Final = 128
 
 
+class Link(NamedTuple):
+    """Elements ``clock`` to ``last`` (included) of one key, of which the first follows ``origin``."""
+
+    client: ClientId
+    clock: Clock
+    last: Clock
+    origin: Id | None
+    right: Id | None
+
+
+@dataclass(slots=True)
 class _Segment:
     """Elements of one client, each the origin of the next."""
 
-    __slots__ = ("client", "clock", "last", "origin")
-
-    def __init__(self, client: ClientId, clock: Clock, last: Clock, origin: Id | None) -> None:
-        self.client, self.clock, self.last, self.origin = client, clock, last, origin
+    client: ClientId
+    clock: Clock
+    last: Clock
+    origin: Id | None
 
 
 class Chains:
@@ -42,46 +55,57 @@ class Chains:
         self._firsts.append(0)
         self._lasts.append(-1)
 
-    def add(self, place: int, client: ClientId, clock: Clock, last: Clock, origin: Id | None, right: Id | None) -> None:
-        """Take in the elements ``clock`` to ``last`` (included), of which the first follows ``origin``."""
+    def add(self, place: int, link: Link) -> None:
+        """Take in elements of a key."""
         if place not in self._several:
-            own, newest_own = self._clients[place], self._lasts[place]
-            if right is None and newest_own < 0:
-                self._clients[place], self._firsts[place], self._lasts[place] = client, clock, last
+            own, newest = self._clients[place], self._lasts[place]
+            if link.right is None and newest < 0:
+                self._clients[place], self._firsts[place], self._lasts[place] = link.client, link.clock, link.last
                 return
-            if right is None and client == own and origin == (own, newest_own):
-                self._lasts[place] = last
+            if link.right is None and link.client == own and link.origin == (own, newest):
+                self._lasts[place] = link.last
                 return
-            self._several[place] = [_Segment(own, self._firsts[place], newest_own, None)]
+            self._several[place] = self._segments(place)
         segments = self._several[place]
-        if segments is None:
-            return
-        if right is not None:
-            # No writer of keys names what stands to the right of its element.
-            self._several[place] = None
-            return
-        newest = next((segment for segment in reversed(segments) if segment.client == client), None)
-        if newest is not None and origin == (client, newest.last):
-            newest.last = last
-        elif origin is not None and not any(_holds(segment, origin) for segment in segments):
-            self._several[place] = None
-        else:
-            segments.append(_Segment(client, clock, last, origin))
-            if len(segments) > SEGMENTS_MAX:
-                self._shorten(place, segments)
+        if segments is not None:
+            self._several[place] = _extended(segments, link)
 
-    def winner(self, place: int) -> Id | None:
-        """The element that counts, None where that can't be told."""
-        if place in self._several:
-            segments = self._several[place]
-            return None if segments is None else _last_of(segments)
-        return None if self._lasts[place] < 0 else (self._clients[place], self._lasts[place])
+    def winner(self, place: int | None, added: Iterable[Link] = ()) -> Id | None:
+        """The element that counts, None where that can't be told; or that would, if these were ``added``. A place of
+        None is one that nothing was written to."""
+        segments: list[_Segment] | None = []
+        if place is not None:
+            known = self._several[place] if place in self._several else self._segments(place)
+            segments = None if known is None else [replace(segment) for segment in known]
+        for link in added:
+            segments = None if segments is None else _extended(segments, link)
+        return _last_of(segments) if segments else None
 
-    def _shorten(self, place: int, segments: list[_Segment]) -> None:
-        """Whatever follows the last element comes behind it, so the rest need not be known any more; what follows the
-        rest has an origin that is not found, and nothing is said of that key any more."""
-        last = _last_of(segments)
-        self._several[place] = None if last is None else [_Segment(*last, last[1], None)]
+    def _segments(self, place: int) -> list[_Segment]:
+        """Of a key that one client wrote, if anybody did."""
+        if self._lasts[place] < 0:
+            return []
+        return [_Segment(self._clients[place], self._firsts[place], self._lasts[place], None)]
+
+
+def _extended(segments: list[_Segment], link: Link) -> list[_Segment] | None:
+    client, clock, last, origin, right = link
+    if right is not None:
+        # No writer of keys names what stands to the right of its element.
+        return None
+    newest = next((segment for segment in reversed(segments) if segment.client == client), None)
+    if newest is not None and origin == (client, newest.last):
+        newest.last = last
+        return segments
+    if origin is not None and not any(_holds(segment, origin) for segment in segments):
+        return None
+    segments.append(_Segment(client, clock, last, origin))
+    if len(segments) <= SEGMENTS_MAX:
+        return segments
+    # Whatever follows the last element comes behind it, so the rest need not be known any more; what follows the rest
+    # has an origin that is not found, and from then on nothing is said of that key.
+    final = _last_of(segments)
+    return None if final is None else [_Segment(*final, final[1], None)]
 
 
 def _holds(segment: _Segment, id_: Id) -> bool:

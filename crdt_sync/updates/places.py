@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 from crdt_sync.limits import DEFAULT_LIMITS, Limits
-from crdt_sync.updates.chains import Chains
+from crdt_sync.updates.chains import Chains, Link
 from crdt_sync.updates.decode import COLLECTED, DecodedUpdate, Struct, decode_update
 from crdt_sync.updates.order import Run, causal_runs
 from crdt_sync.values import ClientId, Clock, Id
@@ -146,10 +146,10 @@ class PlaceIndex:
         """Whether anything was ever written there."""
         return self._find(spot) is not None
 
-    def winner(self, spot: Spot) -> Id | None:
-        """The element of a key whose value the key has, or had before it was deleted; None where nobody can tell."""
-        place = self._find(spot)
-        return None if place is None else self._chains.winner(place)
+    def winner(self, spot: Spot, added: Iterable[Link] = ()) -> Id | None:
+        """The element of a key whose value the key has, or had before it was deleted, or would have with what is
+        ``added``; None where nobody can tell."""
+        return self._chains.winner(self._find(spot), added)
 
     def stretches(self, client: ClientId, start: Clock, end: Clock) -> Iterator[Stretch]:
         """Where the elements from ``start`` to ``end`` stand, as far as they are known."""
@@ -179,7 +179,7 @@ class PlaceIndex:
             clock, origin = trail.end, (client, trail.end - 1)
         trail.add(clock, end, place)
         if place >= 0 and self._key_of[place] is not None:
-            self._chains.add(place, client, clock, end - 1, origin, struct.right)
+            self._chains.add(place, Link(client, clock, end - 1, origin, struct.right))
 
     def _place(self, struct: Struct) -> int:
         """As :func:`_spot_of`, but with a number for what is new."""
@@ -211,11 +211,12 @@ class PlaceIndex:
 class Trace:
     """Where one update would write and delete."""
 
-    __slots__ = ("_index", "_own", "writes")
+    __slots__ = ("_index", "_links", "_own", "writes")
 
     def __init__(self, index: PlaceIndex, update: DecodedUpdate, runs: Sequence[Run]) -> None:
         self._index = index
         self._own: dict[ClientId, tuple[list[Clock], list[Written]]] = {}
+        self._links: dict[Spot, list[Link]] | None = None
         self.writes: list[Written] = []
         """All that is new, causes before effects."""
         for run in runs:
@@ -231,6 +232,17 @@ class Trace:
             return self._index.spot_of(id_)
         written = own[1][bisect_right(own[0], clock) - 1]
         return written.spot if clock < written.struct.clock + written.struct.length else None
+
+    def winner(self, spot: Spot) -> Id | None:
+        """The element of a key that would count; None where nobody can tell."""
+        if self._links is None:
+            self._links = {}
+            for client, struct, clock, place in self.writes:
+                if place is not None and place.key is not None:
+                    origin = struct.origin if clock == struct.clock else (client, clock - 1)
+                    link = Link(client, clock, struct.clock + struct.length - 1, origin, struct.right)
+                    self._links.setdefault(place, []).append(link)
+        return self._index.winner(spot, self._links.get(spot, ()))
 
     def path(self, spot: Spot | None) -> Path | None:
         """The path of the elements of a spot; None where nobody can say, or of what is collected."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Final
 
-from crdt_sync.errors import Forbidden, MalformedMessage
+from crdt_sync.errors import Forbidden, InvalidName, MalformedMessage
 from crdt_sync.values import RoomId
-from server.auth.grants import RELAY_SUBJECT, CredentialRefused, Grant, Role
+from server.auth.grants import RELAY_SUBJECT, CredentialRefused, Grant
+from server.auth.patterns import WritePattern
+from server.auth.rights import Role, least_writer
 from server.auth.tokens import TokenIssuer
 
 TTL_S: Final = 900
@@ -20,16 +23,22 @@ class ClientRequest:
 
     document: str
     role: Role | None = None
-    """As whom the page acts: an operator where nothing is said, or a viewer, where the backend is no more."""
+    """As whom the page acts; where nothing is said, as the least role that may write such a document, or as the
+    backend itself, where that is less."""
     user: str | None = None
     """Stands in the subject behind the backend's own: ``shop/ada``. So nobody can speak as anybody else's user."""
     ttl_s: int | None = None
+    write: tuple[str, ...] | None = None
+    """What of the document it may write, as in the claim ``write``; less than the backend, or the same."""
+    must_write: bool = False
+    """A token that only reads is of no use to it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClientToken:
     token: str
     role: Role
+    may_write: bool
 
 
 class ClientTokens:
@@ -47,7 +56,11 @@ class ClientTokens:
         grant.check_read(RoomId(grant.tenant, request.document))
         if grant.subject == RELAY_SUBJECT:
             raise Forbidden("the relay's own token is not for pages")
-        role = _role(grant, request.role)
+        role, write = _role(grant, request), _write(grant, request)
+        page = dataclasses.replace(grant, role=role, write=write, locations=())
+        may_write = page.may_write(request.document)
+        if request.must_write and not may_write:
+            raise Forbidden(f"this token does not allow to write {request.document}")
         wanted_s = TTL_S if request.ttl_s is None else request.ttl_s
         if wanted_s < 1:
             raise MalformedMessage("a token must live at least one second")
@@ -64,17 +77,35 @@ class ClientTokens:
                 subject=grant.subject if request.user is None else f"{grant.subject}/{request.user}",
                 ttl_s=ttl_s,
                 now_s=now_s,
+                write=None if write is None else [pattern.text for pattern in write],
                 root=grant,
             )
         except ValueError as error:
             raise MalformedMessage(str(error)) from error
-        return ClientToken(token, role)
+        return ClientToken(token, role, may_write)
 
 
-def _role(grant: Grant, wanted: Role | None) -> Role:
-    ranks = list(Role)
+def _write(grant: Grant, request: ClientRequest) -> tuple[WritePattern, ...] | None:
+    """The claim of the page's token: what it asks for, if the bearer may write as much, or else what the bearer may."""
+    own = grant.write_patterns(request.document)
+    if request.write is None:
+        return own
+    try:
+        wanted = tuple(map(WritePattern.parse, request.write))
+    except InvalidName as error:
+        raise MalformedMessage(str(error)) from error
+    if not grant.may_write(request.document):
+        raise Forbidden(f"this token does not allow to write {request.document}")
+    for pattern in wanted:
+        if own is not None and not any(one.covers(pattern) for one in own):
+            raise Forbidden(f"this token does not allow to write {pattern.text}, so it can't allow a page to")
+    return wanted
+
+
+def _role(grant: Grant, request: ClientRequest) -> Role:
+    ranks, wanted = list(Role), request.role
     if wanted is None:
-        wanted = Role.OPERATOR if grant.role is not Role.VIEWER else Role.VIEWER
+        wanted = max(least_writer(request.document), grant.role, key=ranks.index)
     if wanted is Role.ADMIN:
         raise Forbidden("a page is never given the role admin")
     if ranks.index(wanted) < ranks.index(grant.role):

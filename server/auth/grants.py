@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final, Literal, TypeAlias
 
-from crdt_sync.documents.names import base_of
-from crdt_sync.errors import Forbidden, InvalidName, Unauthenticated
-from crdt_sync.values import RoomId, check_document
+from crdt_sync.errors import Forbidden, Unauthenticated
+from crdt_sync.values import RoomId
+from server.auth.patterns import LOCATION_PREFIX, DocumentPattern, PathRights, WritePattern, is_inventory, path_rights
+from server.auth.rights import Role, role_reads, role_writes
+
+__all__ = ["RELAY_SUBJECT", "CredentialRefused", "DocumentPattern", "Grant", "Refusal", "Role"]
 
 Refusal: TypeAlias = Literal["missing", "malformed", "untrusted", "expired", "revoked", "claims", "ticket"]
 """Why a credential was refused, as the meters count it."""
@@ -29,48 +31,6 @@ class CredentialRefused(Unauthenticated):
         self.reason: Refusal = reason
 
 
-class Role(StrEnum):
-    """Who acts. Within its documents everyone but a viewer may write."""
-
-    ADMIN = "admin"
-    MANAGER = "manager"
-    OPERATOR = "operator"
-    VIEWER = "viewer"
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentPattern:
-    """Which documents: an exact name, ``inventory/*`` for all below ``inventory``, or ``*`` for all of the tenant.
-
-    A wildcard is the whole last segment and stands for one or more segments; ``inventory/*`` does not match
-    ``inventory`` itself. An exact name stands for all epochs of its document, ``inventory/catalog.2`` among them.
-    """
-
-    text: str
-
-    @classmethod
-    def parse(cls, text: str) -> DocumentPattern:
-        """Raises :class:`InvalidName` for anything that is none of the three forms."""
-        name = text.removesuffix("/*")
-        if text != "*":
-            try:
-                check_document(name)
-            except InvalidName as error:
-                raise InvalidName("document pattern", text, "a document, a document and '/*', or '*'") from error
-        return cls(text)
-
-    def matches(self, document: str) -> bool:
-        """Whether ``document``, a valid name, is one of those meant."""
-        if self.text == "*":
-            return True
-        if self.text.endswith("/*"):
-            return document.startswith(self.text[:-1])
-        return self.text in (document, base_of(document))
-
-    def __str__(self) -> str:
-        return self.text
-
-
 @dataclass(frozen=True, slots=True)
 class Grant:
     """What the bearer of one token may do. Times are Unix seconds."""
@@ -84,14 +44,40 @@ class Grant:
     """Shared by all that came of one token: those that pages got for it are revoked with it."""
     issued_at_s: int = 0
     """Not later than the token's issue, and that of the one that it was got with. A revocation hits what it finds."""
+    write: tuple[WritePattern, ...] | None = None
+    """What it may write, in the place of what its role may; None for just that."""
+    locations: tuple[str, ...] = ()
+    """It reads the inventory, and writes of it what belongs to these; empty for no such bound."""
 
     def may_read(self, document: str) -> bool:
         """Whether the bearer may read this document of its own tenant."""
-        return any(pattern.matches(document) for pattern in self.documents)
+        if not role_reads(self.role, document):
+            return False
+        is_located = bool(self.locations) and is_inventory(document)
+        return is_located or any(pattern.matches(document) for pattern in self.documents)
 
     def may_write(self, document: str) -> bool:
-        """Whether the bearer may write this document of its own tenant. A viewer never may."""
-        return self.role is not Role.VIEWER and self.may_read(document)
+        """Whether the bearer may write this document of its own tenant, or some of it. A viewer never may."""
+        if self.role is Role.VIEWER or not self.may_read(document):
+            return False
+        patterns = self.write_patterns(document)
+        if patterns is None:
+            return role_writes(self.role, document)
+        return _allows_all(patterns, document) or path_rights(document, patterns) is not None
+
+    def path_rights(self, document: str) -> PathRights | None:
+        """What of a document that it :meth:`may_write` it may write, if that is not all of it."""
+        patterns = self.write_patterns(document)
+        if patterns is None or _allows_all(patterns, document):
+            return None
+        return path_rights(document, patterns)
+
+    def write_patterns(self, document: str) -> tuple[WritePattern, ...] | None:
+        """What bounds the bearer in a document; None where its role alone says what it may write."""
+        located = tuple(WritePattern.parse(f"{LOCATION_PREFIX}{location}") for location in self.locations)
+        if self.write is not None:
+            return (*self.write, *located)
+        return located if located and is_inventory(document) else None
 
     def has_expired(self, now_s: float) -> bool:
         """Whether its time is over; a connection that outlives its grant must be closed."""
@@ -107,3 +93,7 @@ class Grant:
         """Raise :class:`Forbidden` unless the bearer may write this room."""
         if room.tenant != self.tenant or not self.may_write(room.document):
             raise Forbidden(f"this token does not allow to write {room}")
+
+
+def _allows_all(patterns: tuple[WritePattern, ...], document: str) -> bool:
+    return any(one.paths is None and one.location is None and one.documents.matches(document) for one in patterns)

@@ -10,7 +10,7 @@ import binascii
 import json
 import math
 import secrets
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,8 +20,10 @@ from joserfc.jwk import OctKey
 
 from crdt_sync.errors import Forbidden, InvalidName
 from crdt_sync.values import check_tenant
-from server.auth.grants import RELAY_SUBJECT, CredentialRefused, DocumentPattern, Grant, Role
+from server.auth.grants import RELAY_SUBJECT, CredentialRefused, Grant
 from server.auth.keys import KeyRing, VerifyingKey, load_or_create_secret, secret_key
+from server.auth.patterns import LOCATION_PREFIX, DocumentPattern, WritePattern, parse_location
+from server.auth.rights import Role
 from server.auth.strict_json import parse_object
 
 TOKEN_BYTES_MAX = 8 << 10
@@ -141,16 +143,19 @@ class TokenIssuer:
         subject: str,
         ttl_s: int,
         now_s: float,
+        write: Iterable[str] | None = None,
         root: Grant | None = None,
     ) -> str:
         """A token that a :class:`TokenVerifier` with the same secret, issuer and audience takes.
 
-        One that is got with another, its ``root``, is revoked with it.
+        One that is got with another, its ``root``, is revoked with it. ``documents`` may hold locations, and ``write``
+        takes the place of what the role may write.
 
         Raises :class:`InvalidName` for a tenant or pattern that is none, ValueError for a role, subject or life
         that no verifier would take.
         """
-        patterns = [DocumentPattern.parse(document).text for document in documents]
+        patterns, written = list(documents), None if write is None else list(write)
+        _parse_documents(patterns)
         if not 0 < len(patterns) <= DOCUMENTS_MAX:
             raise ValueError(f"a token names 1 to {DOCUMENTS_MAX} document patterns, not {len(patterns)}")
         if not 0 < ttl_s <= self._ttl_max_s:
@@ -172,6 +177,10 @@ class TokenIssuer:
             "docs": patterns,
             "role": str(role),
         }
+        if written is not None:
+            if len(written) > DOCUMENTS_MAX:
+                raise ValueError(f"a token names at most {DOCUMENTS_MAX} patterns to write, not {len(written)}")
+            claims["write"] = [WritePattern.parse(pattern).text for pattern in written]
         if root is not None:
             claims |= {"jti": root.token_id, ROOT_ISSUED: root.issued_at_s}
         header = {"alg": "HS256", "typ": "JWT", "kid": self._kid}
@@ -190,6 +199,7 @@ def issue_token(  # noqa: PLR0913  the command line's options, one by one
     subject: str = "command-line",
     ttl_s: int,
     now_s: float,
+    write: Iterable[str] | None = None,
     issuer: str = "crdt-sync",
     audience: str = "crdt-sync",
     ttl_max_s: int = 86_400,
@@ -200,7 +210,9 @@ def issue_token(  # noqa: PLR0913  the command line's options, one by one
     """
     key = secret_key(load_or_create_secret(secret_file))
     signer = TokenIssuer(key, issuer=issuer, audience=audience, ttl_max_s=ttl_max_s)
-    return signer.issue(tenant=tenant, role=role, documents=documents, subject=subject, ttl_s=ttl_s, now_s=now_s)
+    return signer.issue(
+        tenant=tenant, role=role, documents=documents, subject=subject, ttl_s=ttl_s, now_s=now_s, write=write
+    )
 
 
 def _parse_header(token: str) -> dict[str, Any]:
@@ -245,23 +257,39 @@ def parse_grant(claims: dict[str, Any], issued_at_s: int, expires_at_s: int) -> 
     for name in ("sub", "jti", "tenant", "role"):
         if not _is_name(claims.get(name)):
             raise CredentialRefused("claims", f"the token must hold {name} as printable text")
-    documents = claims.get("docs", list(EVERY_DOCUMENT))
-    if not isinstance(documents, list) or len(documents) > DOCUMENTS_MAX:
-        raise CredentialRefused("claims", f"the token must hold docs as a list of at most {DOCUMENTS_MAX} patterns")
-    if not all(isinstance(document, str) for document in documents):
-        raise CredentialRefused("claims", "the token must hold docs as a list of text")
+    documents = _texts(claims, "docs") if "docs" in claims else list(EVERY_DOCUMENT)
+    write = _texts(claims, "write") if "write" in claims else None
     if claims["role"] not in set(Role):
         raise CredentialRefused("claims", f"the token's role must be one of {', '.join(Role)}")
     try:
+        patterns, locations = _parse_documents(documents)
         return Grant(
             subject=claims["sub"],
             tenant=check_tenant(claims["tenant"]),
-            documents=tuple(map(DocumentPattern.parse, documents)),
+            documents=patterns,
             role=Role(claims["role"]),
             expires_at_s=expires_at_s,
             token_id=claims["jti"],
             issued_at_s=issued_at_s,
+            write=None if write is None else tuple(map(WritePattern.parse, write)),
+            locations=locations,
         )
     except InvalidName:
         # Without the cause: it quotes the claim.
-        raise CredentialRefused("claims", "the token's tenant or docs are no valid names") from None
+        raise CredentialRefused("claims", "the token's tenant, docs or write are no valid names") from None
+
+
+def _texts(claims: dict[str, Any], name: str) -> list[str]:
+    texts = claims[name]
+    if not isinstance(texts, list) or len(texts) > DOCUMENTS_MAX:
+        raise CredentialRefused("claims", f"the token must hold {name} as a list of at most {DOCUMENTS_MAX} patterns")
+    if not all(isinstance(text, str) for text in texts):
+        raise CredentialRefused("claims", f"the token must hold {name} as a list of text")
+    return texts
+
+
+def _parse_documents(texts: Sequence[str]) -> tuple[tuple[DocumentPattern, ...], tuple[str, ...]]:
+    """The documents and the locations of a claim ``docs``. Raises :class:`InvalidName`."""
+    documents = [text for text in texts if not text.startswith(LOCATION_PREFIX)]
+    locations = [text for text in texts if text.startswith(LOCATION_PREFIX)]
+    return tuple(map(DocumentPattern.parse, documents)), tuple(map(parse_location, locations))

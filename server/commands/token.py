@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from server.auth.grants import Role
+from server.auth.patterns import LOCATION_PREFIX
+from server.auth.rights import Role
 from server.auth.tokens import issue_token
 from server.commands.options import Config, Data
 from server.settings import SettingsError, load_settings
@@ -18,12 +19,23 @@ _UNITS_S: Mapping[str, int] = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _DURATION = re.compile(r"([0-9]+)([smhd])")
 
 
-def token(
+def token(  # noqa: PLR0913, PLR0917  the command line's options, one by one
     tenant: Annotated[str, typer.Option(help="The tenant that the token is for.")],
     role: Annotated[Role, typer.Option(help="What its bearer may do; a viewer only reads.")],
     document: Annotated[
         list[str] | None,
         typer.Option(help="Document or pattern such as inventory/*; may be repeated.", show_default="every document"),
+    ] = None,
+    write: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What it may write of these, such as 'inventory/catalog#attr/*/quantity'; may be repeated.",
+            show_default="what its role may",
+        ),
+    ] = None,
+    location: Annotated[
+        list[str] | None,
+        typer.Option(help="It reads the inventory, and writes what belongs to this location; may be repeated."),
     ] = None,
     ttl: Annotated[str, typer.Option(help="How long it holds: 90s, 15m, 8h, 1d.")] = "8h",
     subject: Annotated[str, typer.Option(help="Who bears it; stands beside every edit in the log.")] = "command-line",
@@ -37,9 +49,10 @@ def token(
             settings.secret_path,
             tenant=tenant,
             role=role,
-            documents=document or ["*"],
+            documents=document_claims(document or [], location or []),
+            write=write,
             subject=subject,
-            ttl_s=_seconds(ttl),
+            ttl_s=seconds(ttl),
             now_s=time.time(),
             issuer=settings.token_issuer,
             audience=settings.token_audience,
@@ -52,7 +65,13 @@ def token(
     typer.echo(issued)
 
 
-def _seconds(text: str) -> int:
+def document_claims(patterns: list[str], locations: list[str]) -> list[str]:
+    if not patterns and not locations:
+        return ["*"]
+    return [*patterns, *(f"{LOCATION_PREFIX}{location}" for location in locations)]
+
+
+def seconds(text: str) -> int:
     match = _DURATION.fullmatch(text)
     if match is None:
         raise typer.BadParameter(f"{text!r} is no time such as 90s, 15m, 8h or 1d", param_hint="--ttl")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -13,6 +13,7 @@ from crdt_sync.errors import (
     DocumentRetired,
     ReplicaBroken,
     RoomClosing,
+    ScribeDied,
     ScribeError,
     StoreCorrupted,
     StoreError,
@@ -25,6 +26,7 @@ from server.rooms.audience import Audience
 from server.rooms.inbox import Inbox
 from server.rooms.member import Member
 from server.rooms.room import Room
+from server.rooms.suspicions import Suspicions
 from server.rooms.turn import Arrived, Compacted, Departed, Envelope, Granted, Said, Turn
 from server.scribes.pool import Scribes
 from server.telemetry.meters import Meters
@@ -57,6 +59,8 @@ class HostParts:
     meters: Meters
     check_free_space: Callable[[], int]
     """Raises :class:`StoreUnavailable` when the disk is nearly full: writes stop before SQLite fails half-way."""
+    suspicions: Suspicions = field(default_factory=Suspicions)
+    """Told of documents that have ended a scribe."""
     may_carry: bool = True
     """Whether a member may bring, in answers, what is under another's client id."""
 
@@ -74,6 +78,7 @@ class Host:
         self._audience = Audience(room_id, room.history.seq, self._inbox, parts.meters)
         self._compacting: asyncio.Task[None] | None = None
         self._retry_compaction_at_records = 0
+        self._presence_refused = 0
         self._closing: SyncError | None = None
         self.failure: SyncError | None = None
         """Why the room stopped by itself, if it did."""
@@ -109,12 +114,13 @@ class Host:
                 dialect.wants_echo,
                 dialect.keeps_pending,
                 dialect.counts_acks,
+                member.rights,
             )
         )
 
     def grant(self, member: Member) -> None:
-        """Act on a change of ``member.may_write``."""
-        self._inbox.post(Granted(member.id, member.may_write))
+        """Act on a change of what ``member`` may write."""
+        self._inbox.post(Granted(member.id, member.may_write, member.rights))
 
     def leave(self, member: Member) -> None:
         """Let go of a connection; never fails."""
@@ -160,6 +166,9 @@ class Host:
             self._audience.end(self._closing or RoomClosing(f"room {self.room_id} was stopped"))
 
     async def _take_turn(self, batch: Sequence[Envelope]) -> None:
+        if not self._room.knows_places and any(map(_has_bounds, batch)):
+            # Beside the event loop: others wait for this room meanwhile, and nobody for the other rooms.
+            await asyncio.to_thread(self._room.index_places)
         turn = self._room.absorb(batch, now_s=time.monotonic())
         if turn.kept:
             await self._append(turn)
@@ -210,6 +219,9 @@ class Host:
             )
         meters.updates_known.inc(turn.known)
         meters.gaps_asked.inc(turn.gaps)
+        if (refused := self._room.presence_refused - self._presence_refused) > 0:
+            self._presence_refused += refused
+            meters.limits_reached.labels(limit="room_presence_bytes_max").inc(refused)
 
     def _consider_compaction(self) -> None:
         history = self._room.history
@@ -221,7 +233,7 @@ class Host:
 
     async def _compact(self, snapshot: bytes, tail: Sequence[bytes], through: int) -> None:
         try:
-            result = await self._parts.scribes.compact(snapshot or None, tail)
+            result = await self._parts.scribes.on_behalf_of(self.room_id.tenant).compact(snapshot or None, tail)
             await self._log.compact(Snapshot(through, result.state, result.ledger))
             self._inbox.post(Compacted(result.state, through))
             self._meters.compactions.inc()
@@ -231,6 +243,8 @@ class Host:
             self._retry_compaction_at_records = 2 * len(tail)
             self._meters.compactions_failed.labels(reason=error.code).inc()
             log.warning("compaction refused", room=str(self.room_id), error=str(error))
+            if isinstance(error, ScribeDied) and error.at_work:
+                self._parts.suspicions.add(self.room_id)
         except DocumentRetired as error:
             self._end(error)
         except StoreError as error:
@@ -256,3 +270,8 @@ class Host:
         # What is still in the inbox was not acked; its senders have it.
         self._inbox.clear()
         self.close(error)
+
+
+def _has_bounds(envelope: Envelope) -> bool:
+    """Somebody is coming, or has shown a token, who may write some of the document."""
+    return isinstance(envelope, Arrived | Granted) and envelope.rights is not None

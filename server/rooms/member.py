@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from crdt_sync.protocol.messages import Message
+from server.auth.patterns import PathRights
 from server.rooms.dialect import Dialect
 from server.rooms.outbox import Outbox
 
@@ -31,6 +32,8 @@ class Member:
     """What its frames call the document, where that is another word than the document's name."""
     spell: Spelling | None = None
     """For a dialect whose replies depend on what this member said before, such as one that counts acks."""
+    rights: PathRights | None = None
+    """What it may write, where that is not the whole document."""
 
     def frame_for_all(self, document: str, message: Message) -> bytes | None:
         """A broadcast; the same for every member of one dialect and one address."""

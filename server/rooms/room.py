@@ -7,7 +7,8 @@ soon as its updates are on disk, and never before.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from crdt_sync.errors import ClientIdTaken, LimitExceeded, OutOfTurn, ProtocolError
 from crdt_sync.limits import Limits
@@ -26,10 +27,13 @@ from crdt_sync.protocol.messages import (
 from crdt_sync.updates.decode import DecodedUpdate, decode_update
 from crdt_sync.updates.gate import Verdict, judge
 from crdt_sync.updates.pieces import EMPTY_UPDATE, Piece
+from crdt_sync.updates.places import PlaceIndex
+from server.auth.patterns import PathRights
 from server.rooms.history import History
 from server.rooms.keeper import AUTHOR, NOTHING, Keeper, Notes
 from server.rooms.ownership import Claim, Owners
 from server.rooms.presence import Roster
+from server.rooms.rights import objection
 from server.rooms.turn import (
     Arrived,
     Broadcast,
@@ -47,6 +51,8 @@ from server.rooms.turn import (
     Turn,
 )
 
+READ_ONLY: Final = "this token may read the document, not write it; the edits stay with you"
+
 
 @dataclass(slots=True)
 class _Member:
@@ -55,6 +61,7 @@ class _Member:
     wants_echo: bool
     keeps_pending: bool
     counts_acks: bool
+    rights: PathRights | None = None
     subscribed: bool = False
     received: int = 0
     acked: int = 0
@@ -62,6 +69,10 @@ class _Member:
     """So many questions of ours for its state are on their way, or their answers are."""
     owes_state: bool = False
     """It sent something that builds on what we lack, and was asked for its state; until that is here, no ack."""
+    holds_withheld: bool = False
+    """Its state held what is set aside here."""
+    keeps_back: bool = False
+    """It also holds what builds on that. We never take it, so no ack can be true for all that it holds."""
     was_denied: bool = False
     is_here: bool = False
     """It has said all that it holds, and nothing of that was missing a part."""
@@ -83,20 +94,32 @@ class Room:
         self._members: dict[MemberId, _Member] = {}
         self._roster = Roster(limits)
         self._unacked: set[MemberId] = set()
+        self._places: PlaceIndex | None = None
+        """Where each element lies, once somebody was here who may not write them all."""
 
     @property
     def history(self) -> History:
         return self._history
+
+    @property
+    def knows_places(self) -> bool:
+        """Whether :meth:`index_places` was called already."""
+        return self._places is not None
+
+    @property
+    def presence_refused(self) -> int:
+        """Entries of presence that found the room full."""
+        return self._roster.refused
 
     def absorb(self, envelopes: Sequence[Envelope], *, now_s: float) -> Turn:
         """Take in a batch, in order. A member that breaks the rules is expelled; nobody else notices."""
         turn = Turn()
         for envelope in envelopes:
             match envelope:
-                case Arrived(member, author, may_write, wants_echo, keeps_pending, counts_acks):
-                    self._members[member] = _Member(author, may_write, wants_echo, keeps_pending, counts_acks)
-                case Granted(member, may_write):
-                    self._regrant(member, may_write, turn)
+                case Arrived(member, author, may_write, wants_echo, keeps_pending, counts_acks, rights):
+                    self._members[member] = _Member(author, may_write, wants_echo, keeps_pending, counts_acks, rights)
+                case Granted():
+                    self._regrant(envelope, turn)
                 case Said():
                     self._hear(envelope, turn, now_s)
                 case Drained(member, seq):
@@ -162,28 +185,38 @@ class Room:
     def _take(self, said: Said, member: _Member, turn: Turn) -> None:
         assert said.update is not None, "the edge decodes every update"
         whole_state = isinstance(said.message, StateReply)
+        said = self._sift(said, member, is_answer=self._is_answer(member, whole_state=whole_state))
+        assert said.update is not None
         verdict = judge(said.update, self._history.ledger, self._limits, keep_ready_part=whole_state)
         member.received += 1
         self._unacked.add(said.member)
         if not member.may_write and (verdict.fresh is not None or verdict.gap):
             # Not asked for what is missing either: it may not bring that.
-            self._deny(said.member, member, turn)
+            self._deny(said.member, member, turn, READ_ONLY)
             return
-        if whole_state and verdict.gap and not member.keeps_pending:
+        if verdict.gap and member.holds_withheld:
+            member.keeps_back = True
+        elif whole_state and verdict.gap and not member.keeps_pending:
             # A page may hold what it can't use yet; a peer of ours never does, and would take the ack for all of it.
             raise OutOfTurn("a peer's whole state builds on something that is not in it")
+        if member.rights is not None and (why := self._objection(said.update, verdict, member.rights)) is not None:
+            member.owes_answers = max(0, member.owes_answers - whole_state)
+            self._deny(said.member, member, turn, why)
+            return
         if verdict.fresh is not None:
             self._check_size(verdict.fresh)
             claim = self._claim(verdict.fresh, member, whole_state=whole_state)
             notes = self._notes(said.update, verdict, member.author, is_one_edit=not whole_state)
             self._keep_own(notes.before, turn)
             self._keep(verdict.fresh, claim, said, member, turn, is_whole=not verdict.gap)
+            if self._places is not None:
+                self._places.feed(said.update, verdict.runs)
             self._keep_own(notes.after, turn)
             if notes.changed:
                 turn.changed.append(Changed(member.author, notes.changed))
         if verdict.gap and not whole_state:
             turn.gaps += 1
-            if not member.owes_state:
+            if not member.owes_state and not member.keeps_back:
                 member.owes_state = True
                 self._ask(said.member, turn)
         elif whole_state:
@@ -196,9 +229,27 @@ class Room:
             turn.known += 1
             self._echo(said, member, turn)
 
-    def _claim(self, fresh: Piece, member: _Member, *, whole_state: bool) -> Claim:
+    def _is_answer(self, member: _Member, *, whole_state: bool) -> bool:
         # A peer of ours says a long answer in several updates, of which only the last is a StateReply.
-        is_answer = whole_state or (member.owes_answers > 0 and not member.keeps_pending)
+        return whole_state or (member.owes_answers > 0 and not member.keeps_pending)
+
+    def _sift(self, said: Said, member: _Member, *, is_answer: bool) -> Said:
+        """``said`` but for what is set aside: a state may hold that in good faith, an edit may not (Quarantined)."""
+        withheld = self._history.withheld
+        if not withheld:
+            return said
+        assert said.update is not None
+        if not is_answer:
+            withheld.check(said.update)
+            return said
+        update = withheld.without(said.update, self._limits)
+        if update is said.update:
+            return said
+        member.holds_withheld = True
+        return replace(said, update=update)
+
+    def _claim(self, fresh: Piece, member: _Member, *, whole_state: bool) -> Claim:
+        is_answer = self._is_answer(member, whole_state=whole_state)
         announcer_of = self._roster.announcer
         return self._owners.judge(fresh.spans, member.author, is_answer=is_answer, announcer_of=announcer_of)
 
@@ -214,6 +265,17 @@ class Room:
         if is_whole:
             # An echo says that all of it is on disk, which is not so where something was not ready.
             self._echo(said, member, turn)
+
+    def index_places(self) -> None:
+        """Find out where each element lies: once, before anybody is judged by it. A second for 100,000 entries."""
+        if self._places is None:
+            log = (self._history.snapshot, *self._history.tail())
+            self._places = PlaceIndex.of_log(filter(None, log), self._limits)
+
+    def _objection(self, update: DecodedUpdate, verdict: Verdict, rights: PathRights) -> str | None:
+        self.index_places()
+        assert self._places is not None
+        return objection(update, verdict, rights, self._places, self._history, self._limits)
 
     def _check_size(self, fresh: Piece) -> None:
         size = self._history.size_bytes + len(fresh.raw)
@@ -239,27 +301,28 @@ class Room:
             claim = self._owners.judge(judged.fresh.spans, AUTHOR, is_answer=False, announcer_of=self._roster.announcer)
             turn.kept.append(Kept(raw, AUTHOR, self._owners.admit(claim)))
             turn.deliveries.append(Broadcast(NewUpdate(raw), self._history.add(judged.fresh), None))
+            if self._places is not None:
+                self._places.feed(own, judged.runs)
 
     def _echo(self, said: Said, member: _Member, turn: Turn) -> None:
         assert said.update is not None
         if member.wants_echo and said.update.raw != EMPTY_UPDATE:
             turn.deliveries.append(Reply(said.member, NewUpdate(said.update.raw), True))
 
-    def _deny(self, member_id: MemberId, member: _Member, turn: Turn) -> None:
+    def _deny(self, member_id: MemberId, member: _Member, turn: Turn, reason: str) -> None:
         if not member.was_denied:
             member.was_denied = True
-            reason = "this token may read the document, not write it; the edits stay with you"
             turn.deliveries.append(Reply(member_id, Denied("forbidden", reason), True))
 
-    def _regrant(self, member_id: MemberId, may_write: bool, turn: Turn) -> None:
-        member = self._members.get(member_id)
+    def _regrant(self, granted: Granted, turn: Turn) -> None:
+        member = self._members.get(granted.member)
         if member is None:
             return
-        member.may_write = may_write
-        if may_write and member.was_denied:
+        member.may_write, member.rights = granted.may_write, granted.rights
+        if member.may_write and member.was_denied:
             # What it was refused is still with it, and comes with its state.
             member.was_denied, member.owes_state = False, True
-            self._ask(member_id, turn)
+            self._ask(granted.member, turn)
 
     def _catch_up(self, member_id: MemberId, seq: int, turn: Turn) -> None:
         member = self._members.get(member_id)
@@ -291,7 +354,7 @@ class Room:
         for member_id in self._unacked:
             member = self._members.get(member_id)
             # Who was denied something holds edits that are not on disk here, and may never hear that they are.
-            if member is None or member.was_denied:
+            if member is None or member.was_denied or member.keeps_back:
                 continue
             if member.owes_state:
                 owing.add(member_id)

@@ -11,6 +11,7 @@ from crdt_sync.protocol.messages import Message
 from crdt_sync.stores.update_log import Binding
 from crdt_sync.updates.decode import DecodedUpdate
 from crdt_sync.values import ClientId, Clock
+from server.auth.patterns import PathRights
 
 MemberId: TypeAlias = int
 
@@ -29,14 +30,17 @@ class Arrived:
     """What it says that it holds may build on something that is in it nowhere."""
     counts_acks: bool = False
     """It counts what is not on disk yet, anew from each StateRequest on, and so is asked for its state each time."""
+    rights: PathRights | None = None
+    """What it may write, where that is not the whole document."""
 
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """A member has shown another token: from here on it may write, or may not."""
+    """A member has shown another token: from here on it may write, or may not, or just some of the document."""
 
     member: MemberId
     may_write: bool
+    rights: PathRights | None = None
 
 
 @dataclass(frozen=True, slots=True)

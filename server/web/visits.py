@@ -80,6 +80,7 @@ class Visit:
 async def visit(relay: Relay, grant: Grant, document: str) -> AsyncIterator[Visit]:
     """A stay in the room of ``document``. Raises :class:`DocumentRetired`, StoreError or :class:`RoomClosing`."""
     member = Member(next_member_id(), grant.subject, grant.may_write(document), VISIT, Outbox(relay.limits))
+    member.rights = grant.path_rights(document)
     host = await relay.rooms.enter(RoomId(grant.tenant, document), member)
     try:
         yield Visit(host, member, relay.limits)

@@ -18,7 +18,7 @@ from crdt_sync.errors import InvalidName, MalformedMessage, SyncError
 from crdt_sync.protocol import y_sweet
 from crdt_sync.values import RoomId
 from server.auth.client_tokens import ClientRequest
-from server.auth.grants import Role
+from server.auth.rights import Role
 from server.rooms.dialect import Y_SWEET
 from server.web.bodies import read_body, read_object
 from server.web.one_document import serve_one_document
@@ -90,7 +90,7 @@ async def authorize_client(request: Request) -> Response:
         "baseUrl": base_url,
         "docId": doc_id,
         "token": issued.token,
-        "authorization": "read-only" if issued.role is Role.VIEWER else "full",
+        "authorization": "full" if issued.may_write else "read-only",
     }
     return JSONResponse(body, headers=NO_STORE)
 
@@ -137,7 +137,8 @@ def _own_url(relay: Relay, request: Request) -> str:
 
 
 def _client_request(document: str, fields: Mapping[str, Any]) -> ClientRequest:
-    _check_fields(fields, {"authorization": str, "userId": str, "validForSeconds": int, "role": str})
+    known = {"authorization": str, "userId": str, "validForSeconds": int, "role": str, "write": list}
+    _check_fields(fields, known)
     authorization, role = fields.get("authorization"), fields.get("role")
     if authorization is not None and authorization not in AUTHORIZATIONS:
         raise MalformedMessage(f"authorization must be one of {', '.join(AUTHORIZATIONS)}")
@@ -146,9 +147,14 @@ def _client_request(document: str, fields: Mapping[str, Any]) -> ClientRequest:
     wanted = None if role is None else Role(role)
     if authorization == "read-only":
         wanted = Role.VIEWER
-    elif authorization == "full" and wanted is None:
-        wanted = Role.OPERATOR
-    return ClientRequest(document, wanted, fields.get("userId"), fields.get("validForSeconds"))
+    write = fields.get("write")
+    if write is not None and not all(isinstance(pattern, str) for pattern in write):
+        raise MalformedMessage("write must be a list of texts")
+    patterns = None if write is None else tuple(write)
+    must_write = authorization == "full"
+    return ClientRequest(
+        document, wanted, fields.get("userId"), fields.get("validForSeconds"), patterns, must_write=must_write
+    )
 
 
 def _check_fields(fields: Mapping[str, Any], known: Mapping[str, type]) -> None:
@@ -156,4 +162,4 @@ def _check_fields(fields: Mapping[str, Any], known: Mapping[str, type]) -> None:
     for name, value in fields.items():
         # A bool is an int to Python.
         if name not in known or (value is not None and type(value) is not known[name]):
-            raise MalformedMessage(f"the body may hold {', '.join(known)}, as texts and whole numbers")
+            raise MalformedMessage(f"the body may hold {', '.join(known)}, as texts, whole numbers and a list")
