@@ -8,14 +8,23 @@ import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
-from tests.integration.relay_process import DEADLINE_S, RelayProcess, eventually
+from tests.integration.relay_process import DEADLINE_S, eventually
 
 NODE_FOLDER = Path(__file__).parent / "node"
 LINE_BYTES_MAX = 16 << 20
+
+
+class Reached(Protocol):
+    """A relay, or what stands before it."""
+
+    @property
+    def ws(self) -> str: ...
+
+    def token(self, tenant: str = "acme", role: str = "operator", **claims: Any) -> str: ...
 
 
 def need_node() -> None:
@@ -83,7 +92,7 @@ class Pages:
     async def open(
         self,
         name: str,
-        relay: RelayProcess,
+        relay: Reached,
         document: str,
         *,
         version: int = 3,
@@ -106,7 +115,7 @@ class Pages:
     async def open_hocuspocus(
         self,
         name: str,
-        relay: RelayProcess,
+        relay: Reached,
         document: str,
         *,
         tenant: str = "acme",
@@ -126,7 +135,7 @@ class Pages:
     async def open_y_sweet(
         self,
         name: str,
-        relay: RelayProcess,
+        relay: Reached,
         doc_id: str,
         *,
         tenant: str = "acme",
@@ -144,7 +153,7 @@ class Pages:
         return await self.call("backend", call, *arguments)
 
 
-def backend_of(relay: RelayProcess, tenant: str = "acme", token: str | None = None) -> str:
+def backend_of(relay: Reached, tenant: str = "acme", token: str | None = None) -> str:
     """The connection string of a backend; ``token`` is one of ours."""
     return relay.ws.replace("ws://", f"ys://{token or relay.token(tenant)}@")
 

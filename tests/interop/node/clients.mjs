@@ -15,7 +15,7 @@ const [Y, { WebSocket }, one, two, three, documents] = await Promise.all(
 const { YSweetClient, backend } = await import('./y_sweet.mjs')
 const { HocuspocusClient, SharedSocket, hocuspocus } = await import('./hocuspocus.mjs')
 // The 4.x line brings a Yjs of its own, which says on import that there are two; they share nothing here.
-const [four, { Doc: Doc14 }] = await Promise.all([import('@y/websocket'), import('@y/y')])
+const [four, Y14] = await Promise.all([import('@y/websocket'), import('@y/y')])
 const providers = {
   1: one.WebsocketProvider, 2: two.WebsocketProvider, 3: three.WebsocketProvider, 4: four.WebsocketProvider,
 }
@@ -25,7 +25,7 @@ const base64 = bytes => Buffer.from(bytes).toString('base64')
 
 class Client {
   constructor({ version, serverUrl, room, params, protocols, offline }) {
-    this.doc = version === 4 ? new Doc14() : new Y.Doc()
+    this.doc = version === 4 ? new Y14.Doc() : new Y.Doc()
     this.edits = 0 // local transactions so far
     this.echoed = 0 // of these, how many the relay has echoed, which it does once they are on disk
     this.sent = []
@@ -109,6 +109,18 @@ const commands = {
     return { synced, connected, shouldConnect, protocol, edits, echoed, closes, opens, refusals, empties,
       client: doc.clientID }
   },
+  // What a client says of itself to its page: how many edits there were, and up to which all are saved.
+  claim: name => {
+    const { edits, echoed, more = {} } = of(name)
+    const isSaved = more.unsyncedChanges === 0 || more.hasLocalChanges === false
+    return { edits, saved: isSaved ? edits : echoed }
+  },
+  // How much of each client's edits it holds.
+  clocks: name => {
+    const { doc } = of(name)
+    return [...(doc instanceof Y.Doc ? Y : Y14).decodeStateVector(
+      (doc instanceof Y.Doc ? Y : Y14).encodeStateVector(doc))]
+  },
   setState: (name, state) => of(name).provider.awareness.setLocalState(state),
   states: name => [...of(name).provider.awareness.getStates()],
   warnings: () => warnings,
@@ -118,14 +130,17 @@ const commands = {
   },
   stockTable: names => [...documents.stockTable(names.map(name => of(name).doc))],
   stock: (names, sku, place) => documents.stock(names.map(name => of(name).doc), sku, place),
-  // Edits without end, one a turn of the event loop: each writes its own number under a key of its own.
-  write: (name, most) => {
+  // Edits without end, each after a pause of some ms: each writes its own number under a key of its own.
+  write: (name, most, pause = 2, isProse = false) => {
     const client = of(name)
-    const map = client.doc.getMap('m')
+    const [map, text] = [client.doc.getMap('m'), client.doc.getText('t')]
     const next = () => {
       if (!clients.has(name) || client.edits >= most || client.isStopped) return
-      map.set(`${name}-${client.edits}`, client.edits)
-      setTimeout(next, 2)
+      client.doc.transact(() => {
+        map.set(`${name}-${client.edits}`, client.edits)
+        if (isProse) text.insert(client.edits % (text.length + 1), 'x')
+      })
+      setTimeout(next, pause)
     }
     next()
   },
