@@ -189,6 +189,8 @@ class Room:
         assert said.update is not None
         verdict = judge(said.update, self._history.ledger, self._limits, keep_ready_part=whole_state)
         member.received += 1
+        if whole_state:
+            member.owes_answers = max(0, member.owes_answers - 1)
         self._unacked.add(said.member)
         if not member.may_write and (verdict.fresh is not None or verdict.gap):
             # Not asked for what is missing either: it may not bring that.
@@ -224,7 +226,6 @@ class Room:
             member.owes_state = False
         if whole_state:
             member.is_here = not verdict.gap
-            member.owes_answers = max(0, member.owes_answers - 1)
         if verdict.fresh is None and not verdict.gap:
             turn.known += 1
             self._echo(said, member, turn)

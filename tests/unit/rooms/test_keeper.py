@@ -16,10 +16,12 @@ from crdt_sync.documents.schema import ATTRIBUTES
 from crdt_sync.limits import DEFAULT_LIMITS
 from crdt_sync.protocol.messages import NewUpdate
 from crdt_sync.replica import Replica, Write, replay
+from crdt_sync.stores.update_log import Binding
 from crdt_sync.updates.encode import write_entries
 from crdt_sync.updates.pieces import Span
 from server.rooms.history import History
 from server.rooms.keeper import AUTHOR, PORTION_ENTRIES, Authors, CatalogKeeper, keeps, open_keeper
+from server.rooms.ownership import Owners
 from server.rooms.room import Room
 from server.rooms.turn import Broadcast
 from tests.unit.rooms.members import absorb, arrive, broadcasts, empty_history, kept, said
@@ -193,3 +195,17 @@ def test_what_is_written_without_a_document_is_read_by_one(entries: dict[str, Va
 def test_what_the_relay_never_writes_is_refused() -> None:
     with pytest.raises(TypeError):
         write_entries(RELAY, 0, VAULT, {"key": {"a", "set"}})
+
+
+def test_P22_whose_a_client_id_is_says_who_wrote_what_only_a_snapshot_holds() -> None:
+    log: list[tuple[bytes, str | None]] = [
+        (replay([page(client, f"{client}/price", value=client) for client in (7, 8)]).snapshot(), None)
+    ]
+    history = History.load(b"", 0, b"", [raw for raw, _ in log], DEFAULT_LIMITS, document="acme/inventory/catalog")
+    owners = {7: Binding(7, "ann", "firm"), 8: Binding(8, "bob", "mixed")}
+    keeper = open_keeper("inventory/catalog", RELAY, log, DEFAULT_LIMITS, Owners(owners).person)
+    room = Room(history, DEFAULT_LIMITS, keeper)
+    arrive(room, 1, author="eve")
+    turn = absorb(room, said(1, NewUpdate(page(9, "7/price", "8/price", value=9))))
+    noted = {tip: entry[3:] for tip, entry in replay([raw for raw, _ in log] + kept(turn)).entries(VAULT).items()}
+    assert noted == {"7/price|7.0": ["ann"], "8/price|8.0": [], "7/price|9.0": ["eve"], "8/price|9.1": ["eve"]}
