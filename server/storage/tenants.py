@@ -39,15 +39,18 @@ class Tenants:
         self._opening: dict[str, asyncio.Lock] = {}
         self._open: dict[str, tuple[SqliteStore, AsyncExitStack]] = {}
         self._failures: dict[str, str] = {}
+        self._kept: set[str] = set()
+        """Tenants that somebody needs until the relay stops."""
 
     async def store(self, tenant: str) -> SqliteStore:
         """The tenant's store, opened once; one that has failed is opened anew, which re-reads the disk.
 
         Raises :class:`Forbidden` for a tenant that is not served, and :class:`StoreError`.
         """
-        if self._served and tenant not in self._served:
+        if not self._serves(tenant):
             raise Forbidden(f"tenant {tenant} is not served here")
         async with self._opening.setdefault(tenant, asyncio.Lock()):
+            self._kept.add(tenant)
             found = self._open.get(tenant)
             if found is not None and found[0].failure is None:
                 return found[0]
@@ -55,6 +58,38 @@ class Tenants:
                 del self._open[tenant]
                 await found[1].aclose()
             return await self._open_store(tenant)
+
+    @asynccontextmanager
+    async def visited(self, tenant: str) -> AsyncIterator[SqliteStore]:
+        """The tenant's store for somebody who only looks around: what nobody else has asked for, before or meanwhile,
+        is closed behind him. Nobody waits for the end of the block.
+
+        Raises :class:`StoreError`; what keeps only him out is not among :meth:`failures`."""
+        async with self._opening.setdefault(tenant, asyncio.Lock()):
+            found = self._open.get(tenant)
+            try:
+                store = found[0] if found else await self._open_store(tenant)
+            except StoreUnavailable:
+                # Such as a command that works on it. Whoever needs the store will hear of it.
+                if tenant not in self._kept:
+                    self._failures.pop(tenant, None)
+                raise
+        try:
+            yield store
+        finally:
+            async with self._opening[tenant]:
+                found = self._open.get(tenant)
+                if tenant not in self._kept and found is not None and found[0] is store:
+                    del self._open[tenant]
+                    await found[1].aclose()
+
+    async def served_on_disk(self) -> Sequence[str]:
+        """The tenants that have a file and are served here, sorted."""
+        found = await asyncio.to_thread(tenants_on_disk, self._data_dir)
+        return [tenant for tenant in found if self._serves(tenant)]
+
+    def _serves(self, tenant: str) -> bool:
+        return not self._served or tenant in self._served
 
     async def _open_store(self, tenant: str) -> SqliteStore:
         stack = AsyncExitStack()
