@@ -22,7 +22,7 @@ from crdt_sync.values import ClientId, Clock
 
 
 class Withheld:
-    """For each client the clock from which on its elements are kept out, and the deletes that are. Empty, it is false."""
+    """For each client the clock from which on its elements are kept out, and the deletes that are. False when empty."""
 
     def __init__(self) -> None:
         self.clocks: dict[ClientId, Clock] = {}

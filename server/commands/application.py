@@ -11,6 +11,7 @@ from server.commands.export import export
 from server.commands.import_update import import_update
 from server.commands.inspect import inspect
 from server.commands.quality import quality
+from server.commands.quarantine import quarantine
 from server.commands.replay import WHOLE_LINE, replay
 from server.commands.restore import restore
 from server.commands.retire import retire
@@ -42,3 +43,4 @@ application.command()(retire)
 application.command()(epoch)
 application.command()(quality)
 application.command("replay", context_settings=dict(WHOLE_LINE))(replay)
+application.add_typer(quarantine, name="quarantine")

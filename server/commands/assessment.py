@@ -25,6 +25,7 @@ from crdt_sync.errors import DocumentError
 from crdt_sync.limits import Limits
 from crdt_sync.replica import Replica, replay
 from crdt_sync.stores.sqlite import SqliteStore
+from server.commands.documents import served
 
 READER = "quality"
 """Stands where a replica's name is asked for; nothing is written under it."""
@@ -68,7 +69,7 @@ async def assess_store(store: SqliteStore, limits: Limits, now_ms: int) -> Quali
 
 
 async def _load(store: SqliteStore, name: str, limits: Limits) -> Replica:
-    loaded = await store.log(name).load()
+    loaded = await served(store, name)
     state = [] if loaded.snapshot is None else [loaded.snapshot.state]
     replica = Replica(limits)
     replica.watch([ATTRIBUTES] if is_catalog(name) else [])

@@ -6,15 +6,20 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 import typer
 
+from crdt_sync.limits import DEFAULT_LIMITS
 from crdt_sync.stores.sqlite import SqliteStore, open_sqlite_store
+from crdt_sync.stores.update_log import Loaded
 from crdt_sync.values import check_tenant
+from server.rooms.quarantine import load_log, serve
 from server.scribes.pool import Scribes, open_scribes
 from server.settings import Settings
+from server.storage.quarantine import Ward, opened_quarantine, quarantine_file, read_ward
 from server.storage.tenants import KIND, tenant_file, tenants_on_disk
 
 SILENT_S = 2.0
@@ -42,6 +47,26 @@ async def opened_store(data_dir: Path, tenant: str, *, create: bool = False) -> 
         path.parent.mkdir(parents=True, exist_ok=True)
     async with open_sqlite_store(path, create=create, kind=KIND) as store:
         yield store
+
+
+async def ward_of(store: SqliteStore, document: str) -> Ward:
+    """What was set aside of a document of a tenant's ``store``; the relay must be stopped. Raises StoreError."""
+    data_dir, tenant = store.path.parent.parent, store.path.stem
+    if not quarantine_file(data_dir, tenant).exists():
+        return Ward()
+    async with opened_quarantine(data_dir, tenant) as quarantine:
+        return await read_ward(quarantine, document)
+
+
+async def served(store: SqliteStore, document: str) -> Loaded:
+    """A document as the relay serves it: without what was set aside, which nothing may load. Raises StoreError."""
+    ward = await ward_of(store, document)
+    loaded = await load_log(store.log(document), ward)
+    if not ward.kept:
+        return loaded
+    history = serve(loaded, ward, DEFAULT_LIMITS, document=document)
+    updates = zip(loaded.tail, history.tail(), strict=True)
+    return replace(loaded, tail=tuple(replace(record, update=update) for record, update in updates))
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ import typer
 from crdt_sync.errors import ScribeError, SyncError
 from crdt_sync.stores.sqlite import SqliteStore
 from crdt_sync.values import check_document
-from server.commands.documents import Stages, opened_scribes, opened_store, run, tenants_named
+from server.commands.documents import Stages, opened_scribes, opened_store, run, served, tenants_named
 from server.commands.options import Config, Data
 from server.scribes.pool import Scribes
 from server.settings import Settings, load_settings
@@ -65,7 +65,7 @@ async def _export(settings: Settings, tenant: str, document: str | None, to: Pat
 
 
 async def _export_document(store: SqliteStore, scribes: Scribes, name: str, to: Path) -> None:
-    loaded = await store.log(name).load()
+    loaded = await served(store, name)
     snapshot = None if loaded.snapshot is None else loaded.snapshot.state
     updates: Sequence[bytes] = [record.update for record in loaded.tail]
     exported = await scribes.compact(snapshot, updates)

@@ -15,7 +15,7 @@ from crdt_sync.updates.decode import DecodedUpdate, decode_update
 from crdt_sync.updates.gate import Verdict, judge
 from crdt_sync.updates.ledger import Ledger
 from crdt_sync.values import check_document
-from server.commands.documents import opened_scribes, opened_store, run, tenants_named
+from server.commands.documents import opened_scribes, opened_store, run, served, tenants_named
 from server.commands.options import Config, Data
 from server.settings import Settings, load_settings
 
@@ -64,7 +64,7 @@ async def _import(settings: Settings, tenant: str, document: str, raw: bytes, *,
         return _refused(f"the file is no update that {name} can take: {error}. {REMEDY}")
     async with opened_store(settings.data_dir, tenant, create=create) as store, opened_scribes(settings) as scribes:
         log = store.log(document)
-        loaded = await log.load()
+        loaded = await served(store, document)
         try:
             verdict = _judged(update, loaded, settings.limits)
         except ProtocolError as error:

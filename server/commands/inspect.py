@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from crdt_sync.values import RoomId
-from server.commands.documents import opened_scribes, opened_store, run, tenants_named
+from server.commands.documents import opened_scribes, opened_store, run, served, tenants_named
 from server.commands.options import Config, Data
 from server.settings import Settings, load_settings
 
@@ -27,7 +27,7 @@ async def _inspect(room: RoomId, settings: Settings) -> int:
     async with opened_store(settings.data_dir, room.tenant) as store, opened_scribes(settings) as scribes:
         if room.document not in await store.documents():
             raise typer.BadParameter(f"tenant {room.tenant} has no document {room.document}; see crdt-sync rooms")
-        loaded = await store.log(room.document).load()
+        loaded = await served(store, room.document)
         state = None if loaded.snapshot is None else loaded.snapshot.state
         view = await scribes.view(state, [record.update for record in loaded.tail])
     typer.echo(json.dumps(view, ensure_ascii=False, indent=2, sort_keys=True))

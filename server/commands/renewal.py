@@ -20,6 +20,7 @@ from crdt_sync.stores.sqlite import SqliteStore
 from crdt_sync.stores.update_log import Loaded, Record
 from crdt_sync.updates.decode import decode_update
 from crdt_sync.updates.roots import RootKind, root_kinds
+from server.commands.documents import served
 
 AUTHOR: Final = "relay"
 ENTRIES_PER_RECORD: Final = 1_000
@@ -40,7 +41,7 @@ async def renew(store: SqliteStore, document: str, successor: str, limits: Limit
 
     Raises :class:`DocumentRetired`, :class:`WrongKind` for a document that is not there, that holds other types than
     maps, or whose next name is taken, and :class:`SnapshotMismatch` when the new one does not say the same."""
-    loaded = await store.log(document).load()
+    loaded = await served(store, document)
     if not loaded.last_seq:
         raise WrongKind(f"there is no document {document}; see crdt-sync rooms")
     if (await store.log(successor).load()).last_seq:

@@ -12,6 +12,7 @@ from crdt_sync.errors import DocumentRetired, InvalidName
 from server.commands.documents import opened_store, run, tenants_named
 from server.commands.options import Config, Data
 from server.settings import load_settings
+from server.storage.quarantine import erase, opened_quarantine, quarantine_file
 from server.storage.retiring import Order
 
 EXIT_ENDED_OTHERWISE = 1
@@ -40,7 +41,11 @@ async def _retire(data_dir: Path, tenant: str, order: Order) -> int:
     tenants_named(data_dir, tenant)
     async with opened_store(data_dir, tenant) as store:
         try:
-            note = await store.retire(order.document, order.why, time.time_ns() // 1_000_000, order.successor)
+            at_ms = time.time_ns() // 1_000_000
+            note = await store.retire(order.document, order.why, at_ms, order.successor)
+            if quarantine_file(data_dir, tenant).exists():
+                async with opened_quarantine(data_dir, tenant) as quarantine:
+                    await erase(quarantine, order, at_ms)
         except DocumentRetired as error:
             typer.echo(f"{tenant}/{error.document} has ended before: {error}", err=True)
             return EXIT_ENDED_OTHERWISE

@@ -1,4 +1,4 @@
-"""What was set aside of tenants' documents, and is kept: a store beside each tenant's own, with the same names in it."""
+"""What was set aside of tenants' documents, and is kept: beside each tenant's store one more, with the same names."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ async def drop(store: SqliteStore, document: str, number: int) -> Ward:
     return ward
 
 
-async def retire(store: SqliteStore, order: Order, at_ms: int) -> None:
+async def erase(store: SqliteStore, order: Order, at_ms: int) -> None:
     """Erase what is kept of a document that has ended. Raises :class:`StoreError`."""
     if order.document in [*await store.documents(), *(note.document for note in await store.retirements())]:
         await store.retire(order.document, order.why, at_ms, order.successor)
@@ -202,7 +202,7 @@ class Quarantines:
         """Erase what is kept of a document that ends. Raises :class:`StoreError`."""
         self._held.pop(room, None)
         if self._exists(room.tenant):
-            await retire(await self._store(room.tenant), order, at_ms)
+            await erase(await self._store(room.tenant), order, at_ms)
 
     def held(self) -> dict[str, int]:
         """How many records are set aside of each document that was opened since the relay was started."""
