@@ -27,6 +27,8 @@ class Roster:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._seats: dict[ClientId, _Seat] = {}
+        self._own: dict[int, ClientId] = {}
+        """Of each connection the id that it said first: its own. The rest may be hearsay, from another tab."""
 
     def everyone(self) -> Presence:
         """Everyone who is here now."""
@@ -48,6 +50,7 @@ class Roster:
         owned = sum(seat.member == member and seat.state is not None for seat in self._seats.values())
         news = []
         for entry in presence.entries:
+            self._own.setdefault(member, entry.client)
             seat = self._seats.get(entry.client)
             if seat is not None and not self._may_change(seat, member, author, entry):
                 continue
@@ -63,13 +66,16 @@ class Roster:
         return Presence(tuple(news))
 
     def announcer(self, client: ClientId) -> str | None:
-        """Who is here and says that it is ``client``."""
+        """Who is here and says that ``client`` is its own."""
         seat = self._seats.get(client)
-        return None if seat is None or seat.state is None else seat.author
+        if seat is None or seat.state is None or self._own.get(seat.member) != client:
+            return None
+        return seat.author
 
     def leave(self, member: int, *, now_s: float) -> Presence:
         """Remove all ids of a closed connection; return the news of it."""
         gone = []
+        self._own.pop(member, None)
         for client, seat in self._seats.items():
             if seat.member == member and seat.state is not None:
                 # At the clock that it had, which y-protocols takes for a farewell. One higher, and whoever is only

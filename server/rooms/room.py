@@ -202,7 +202,6 @@ class Room:
             # A page may hold what it can't use yet; a peer of ours never does, and would take the ack for all of it.
             raise OutOfTurn("a peer's whole state builds on something that is not in it")
         if member.rights is not None and (why := self._objection(said.update, verdict, member.rights)) is not None:
-            member.owes_answers = max(0, member.owes_answers - whole_state)
             self._deny(said.member, member, turn, why)
             return
         if verdict.fresh is not None:

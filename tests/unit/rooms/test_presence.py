@@ -163,3 +163,12 @@ def apply(seen: dict[int, tuple[int, str | None]], one: PresenceEntry) -> None:
 
 def clocks(roster: Roster) -> Mapping[int, int]:
     return {one.client: one.clock for one in roster.everyone().entries}
+
+
+def test_P33_what_a_connection_says_of_others_does_not_make_their_ids_its_own(roster: Roster) -> None:
+    # Tabs of one browser tell each other who is here, and each tells the relay.
+    hear(roster, 2, entry(BOB, 1), author="bob")
+    hear(roster, 2, entry(ADA, 1), author="bob")
+    assert (roster.announcer(BOB), roster.announcer(ADA)) == ("bob", None)
+    roster.leave(2, now_s=1)
+    assert roster.announcer(BOB) is None
