@@ -18,12 +18,14 @@ from server.auth.client_tokens import ClientTokens
 from server.auth.keys import SECRET_BYTES, KeyRing, load_jwks, load_or_create_secret, own_key, secret_key
 from server.auth.tickets import Tickets
 from server.auth.tokens import TokenIssuer, TokenVerifier
+from server.rooms.containment import open_containment
 from server.rooms.host import CompactionRule, HostParts
 from server.rooms.registry import open_rooms
 from server.scribes.pool import Scribes, open_scribes
 from server.settings import Settings
 from server.steward.supervision import Steward, open_steward
 from server.steward.words import Instructions
+from server.storage.quarantine import open_quarantines
 from server.storage.restoring import restored_tenants
 from server.storage.tenants import Tenants, open_tenants
 from server.telemetry.meters import Meters
@@ -97,6 +99,7 @@ async def open_relay(settings: Settings, own_url: str | None = None) -> AsyncIte
         tenants = await stack.enter_async_context(
             open_tenants(settings.data_dir, served=settings.tenants, free_space_bytes_min=settings.free_space_bytes_min)
         )
+        quarantines = await stack.enter_async_context(open_quarantines(settings.data_dir))
 
         def note_death(how: str) -> None:
             meters.scribe_deaths.inc()
@@ -113,8 +116,9 @@ async def open_relay(settings: Settings, own_url: str | None = None) -> AsyncIte
         parts = _host_parts(settings, scribes, meters, tenants)
         on_visit = None if steward is None else steward.visited
         rooms = await stack.enter_async_context(
-            open_rooms(tenants, parts, idle_s=settings.room_idle_s, on_visit=on_visit)
+            open_rooms(tenants, quarantines, parts, idle_s=settings.room_idle_s, on_visit=on_visit)
         )
+        await stack.enter_async_context(open_containment(rooms, tenants, quarantines, parts))
         if steward is not None:
             await stack.enter_async_context(open_steward(steward, rooms))
         connections = await stack.enter_async_context(

@@ -154,6 +154,7 @@ class Link:
         fresh: list[bytes] = []
         replies: list[Message] = []
         async with document.lock:
+            self._shelf.on_load(name)
             for message in messages:
                 received = session.receive(message)
                 fresh += received.fresh

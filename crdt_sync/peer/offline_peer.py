@@ -97,14 +97,15 @@ class OfflinePeer(Hindsight, PersonalData):
         now_ms: Callable[[], int] = wall_clock_ms,
         merges: Mapping[str, Merge] | None = None,
         is_relay: bool = False,
+        on_load: Callable[[str], None] = lambda _: None,
     ) -> AsyncIterator[OfflinePeer]:
         """The peer whose edits are in the file at ``path``, which is made if it never was there.
 
         ``name`` is this device's own, such as ``till-1``; only the relay's own peer is called ``relay`` (``is_relay``).
         ``relay`` is a URL like ``ws://127.0.0.1:1234``; without one the peer just works offline. ``follow="own"`` syncs
         only the periods that are in the file, ``"all"`` every period that the catalog knows of. ``merges`` are
-        functions of one's own that may close conflicts, by name; all peers and the relay should have the same. Raises
-        :class:`StoreError`, :class:`InvalidName`, and ValueError for a file that belongs to another tenant.
+        functions of one's own that may close conflicts, by name; all peers and the relay should have the same.
+        ``on_load`` hears the name of each document before native code gets anything of it. Raises :class:`StoreError`, :class:`InvalidName`, and ValueError for a file that belongs to another tenant.
         """
         if check_name("replica", name) == POOL and not is_relay:
             # Two writers under one name could both sell what it has rights to.
@@ -114,7 +115,7 @@ class OfflinePeer(Hindsight, PersonalData):
             # A wrong address is the caller's mistake, so it is said now and not at the first sync.
             _ = address.endpoint
         async with open_sqlite_store(Path(path), create=True, kind=f"peer of {check_tenant(tenant)}") as store:
-            shelf = Shelf(store, name, limits)
+            shelf = Shelf(store, name, limits, on_load)
             await shelf.take_stock()
             stamp = (await shelf.log(CATALOG).load()).marks.get(CLOCK, 0)
             functions = {**MERGES, **(merges or {})}

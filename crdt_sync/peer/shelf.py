@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from crdt_sync.errors import StoreCorrupted
 from crdt_sync.limits import Limits
@@ -16,7 +16,11 @@ from crdt_sync.values import check_document
 class Shelf:
     """Loads each document on first use, and again when its memory may be ahead of its log."""
 
-    def __init__(self, store: Store, author: str, limits: Limits) -> None:
+    def __init__(
+        self, store: Store, author: str, limits: Limits, on_load: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """``on_load`` hears the name of each document before anything of it is given to native code."""
+        self.on_load = on_load
         self._store = store
         self._author = author
         self._limits = limits
@@ -70,6 +74,7 @@ class Shelf:
         async with self._loading.setdefault(name, asyncio.Lock()):
             found = self._open.get(name)
             if found is None or found.is_torn:
+                self.on_load(name)
                 found = await LocalDocument.load(name, self._author, self._store.log(name), self._limits)
                 self.feed.attach(found)
                 self._open[name] = found

@@ -14,19 +14,18 @@ from typing import Final
 import structlog
 
 from crdt_sync.errors import RoomClosing, ScribeError, SyncError
-from crdt_sync.limits import Limits
 from crdt_sync.stores.update_log import Loaded, UpdateLog
 from crdt_sync.updates.pieces import EMPTY_UPDATE
 from crdt_sync.values import RoomId
 from server.rooms.history import History
+from server.rooms.host import HostParts
 from server.rooms.quarantine import POISONED_MARK, QUARANTINE_MARK, load_log, name_all, serve
 from server.rooms.registry import Rooms
-from server.rooms.suspicions import Suspicion, Suspicions
+from server.rooms.suspicions import Suspicion
 from server.scribes.pool import Scribes
 from server.scribes.search import Culprits, PoisonedSnapshot, Suspects, Unexplained, search
 from server.storage.quarantine import Quarantines, SetAside, Ward
 from server.storage.tenants import Tenants
-from server.telemetry.meters import Meters
 
 log = structlog.get_logger(__name__)
 
@@ -34,25 +33,16 @@ REASON_CHARS_MAX: Final = 300
 
 
 class Containment:
-    """Made by :func:`open_containment`."""
+    """Runs within :func:`open_containment`."""
 
-    def __init__(
-        self,
-        rooms: Rooms,
-        tenants: Tenants,
-        quarantines: Quarantines,
-        scribes: Scribes,
-        suspicions: Suspicions,
-        meters: Meters,
-        limits: Limits,
-    ) -> None:
+    def __init__(self, rooms: Rooms, tenants: Tenants, quarantines: Quarantines, parts: HostParts) -> None:
         self._rooms = rooms
         self._tenants = tenants
         self._quarantines = quarantines
-        self._scribes = scribes
-        self._suspicions = suspicions
-        self._meters = meters
-        self._limits = limits
+        self._scribes = parts.scribes
+        self._suspicions = parts.suspicions
+        self._meters = parts.meters
+        self._limits = parts.limits
 
     async def run(self) -> None:
         """Look into one suspicion after the other, for ever."""
@@ -144,11 +134,14 @@ def _suspects(loaded: Loaded, history: History) -> Suspects:
 
 
 @asynccontextmanager
-async def open_containment(containment: Containment) -> AsyncIterator[Containment]:
-    """Run ``containment`` while the block runs."""
+async def open_containment(
+    rooms: Rooms, tenants: Tenants, quarantines: Quarantines, parts: HostParts
+) -> AsyncIterator[None]:
+    """Look into suspicions while the block runs."""
+    containment = Containment(rooms, tenants, quarantines, parts)
     task = asyncio.create_task(containment.run(), name="contain what does harm")
     try:
-        yield containment
+        yield
     finally:
         task.cancel()
         await asyncio.wait([task])

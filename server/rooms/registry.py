@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TypeAlias
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -20,7 +21,9 @@ from server.rooms.host import Host, HostParts
 from server.rooms.keeper import keeps, open_keeper
 from server.rooms.member import Member
 from server.rooms.ownership import Owners
+from server.rooms.quarantine import QUARANTINE_MARK, load_log, serve
 from server.rooms.room import Room
+from server.storage.quarantine import Quarantines
 from server.storage.retiring import Order
 from server.storage.tenants import Tenants
 
@@ -37,13 +40,24 @@ OnVisit: TypeAlias = Callable[[RoomId, str], None]
 class Rooms:
     """Made by :func:`open_rooms`."""
 
-    def __init__(self, tenants: Tenants, parts: HostParts, *, idle_s: float, on_visit: OnVisit | None) -> None:
+    def __init__(
+        self,
+        tenants: Tenants,
+        quarantines: Quarantines,
+        parts: HostParts,
+        *,
+        idle_s: float,
+        on_visit: OnVisit | None,
+    ) -> None:
         self._tenants = tenants
+        self._quarantines = quarantines
         self._on_visit = on_visit
         self._parts = parts
         self._idle_s = idle_s
         self._hosts: dict[RoomId, asyncio.Task[Host]] = {}
-        self._running: dict[RoomId, asyncio.Task[None]] = {}
+        self._running: dict[RoomId, tuple[Host, asyncio.Task[None]]] = {}
+        self._doors: WeakValueDictionary[RoomId, asyncio.Lock] = WeakValueDictionary()
+        """Held by whoever opens a room, or keeps it closed for a while."""
         self._failures: dict[RoomId, str] = {}
         self._is_closing = False
 
@@ -66,9 +80,16 @@ class Rooms:
             await self._gone(room_id, opening)
 
     async def _open(self, room_id: RoomId) -> Host:
+        async with self._door(room_id):
+            return await self._open_alone(room_id)
+
+    def _door(self, room_id: RoomId) -> asyncio.Lock:
+        return self._doors.setdefault(room_id, asyncio.Lock())
+
+    async def _open_alone(self, room_id: RoomId) -> Host:
         # What ran under this name before must have let go of the log: a log has one writer.
         if (before := self._running.get(room_id)) is not None:
-            await asyncio.wait([before])
+            await asyncio.wait([before[1]])
         try:
             host = await self._load(room_id)
         except StoreError as error:
@@ -77,8 +98,19 @@ class Rooms:
             log.error("room not opened", room=str(room_id), error=str(error), code=error.code)
             raise
         self._failures.pop(room_id, None)
-        self._running[room_id] = asyncio.create_task(self._run(host), name=f"room {room_id}")
+        self._running[room_id] = host, asyncio.create_task(self._run(host), name=f"room {room_id}")
         return host
+
+    @asynccontextmanager
+    async def interrupted(self, room_id: RoomId, reason: SyncError) -> AsyncIterator[None]:
+        """Close the room with ``reason``, which its members should take for a cause to come back; who does waits for
+        the end of the block, in which nobody writes into the log."""
+        async with self._door(room_id):
+            if (found := self._running.get(room_id)) is not None:
+                host, running = found
+                host.close(reason)
+                await asyncio.wait([running])
+            yield
 
     def _forget_if_failed(self, room_id: RoomId, opened: asyncio.Task[Host]) -> None:
         if (opened.cancelled() or opened.exception() is not None) and self._hosts.get(room_id) is opened:
@@ -86,30 +118,31 @@ class Rooms:
 
     async def _load(self, room_id: RoomId) -> Host:
         update_log = (await self._tenants.store(room_id.tenant)).log(room_id.document)
-        loaded = await update_log.load()
+        ward = await self._quarantines.ward(room_id)
+        loaded = await load_log(update_log, ward)
+        if loaded.marks.get(QUARANTINE_MARK, 0) < ward.seq:
+            # Whoever set it aside was killed before it could say so here.
+            await update_log.mark(QUARANTINE_MARK, ward.seq)
         if loaded.healed is not None:
             log.error("snapshot healed", room=str(room_id), what=loaded.healed)
-        snapshot = loaded.snapshot
-        state, through, ledger = (b"", 0, b"")
-        if snapshot is not None:
-            state, through, ledger = snapshot.state, snapshot.through, snapshot.ledger
-        tail = [record.update for record in loaded.tail]
+        state = b"" if loaded.snapshot is None else loaded.snapshot.state
 
         def rebuild() -> Room:
             limits = self._parts.limits
-            history = History.load(state, through, ledger, tail, limits, document=str(room_id))
+            history = serve(loaded, ward, limits, document=str(room_id))
             owners = Owners(loaded.bindings, may_carry=self._parts.may_carry)
             authors = (record.author for record in loaded.tail)
             owners.recall((piece.spans, author) for piece, author in zip(history.pieces(), authors, strict=True))
             if not keeps(room_id.document):
                 return Room(history, limits, owners=owners)
             # Who brought what a snapshot holds is not known any more, but for the owners of client ids.
-            known = [(record.update, record.author or None) for record in loaded.tail]
+            served = zip(history.tail(), loaded.tail, strict=True)
+            known = [(update, record.author or None) for update, record in served]
             log = [(state, None), *known] if state else known
             keeper = open_keeper(room_id.document, _fresh_client(history), log, limits, owners.person)
             return Room(history, limits, keeper, owners)
 
-        is_long = len(tail) > LOAD_IN_THREAD_RECORDS or len(state) > LOAD_IN_THREAD_BYTES
+        is_long = len(loaded.tail) > LOAD_IN_THREAD_RECORDS or len(state) > LOAD_IN_THREAD_BYTES
         room = await asyncio.to_thread(rebuild) if is_long else rebuild()
         return Host(room_id, room, update_log, self._parts)
 
@@ -128,13 +161,21 @@ class Rooms:
         """Wait until a room that is closing is gone."""
         running = self._running.get(room_id)
         if running is not None:
-            await asyncio.wait([running])
+            await asyncio.wait([running[1]])
         if self._hosts.get(room_id) is opened:
             del self._hosts[room_id]
 
     def failures(self) -> dict[str, str]:
         """Rooms that stopped by themselves or could not be opened, and why, until they are opened again."""
         return {str(room_id): why for room_id, why in self._failures.items()}
+
+    def suspect(self, room_id: RoomId) -> None:
+        """Have scribes look into a document that something has died of."""
+        self._parts.suspicions.add(room_id, reads=True)
+
+    def quarantined(self) -> dict[str, int]:
+        """How many records are set aside of each document that was opened since the relay was started."""
+        return self._quarantines.held()
 
     def open_rooms(self) -> dict[str, int]:
         """The open rooms and how many members each has."""
@@ -154,8 +195,10 @@ class Rooms:
         reason: SyncError = RoomClosing(f"room {room_id} is closing")
         try:
             # Before anybody is told: a peer that hears of the end drops its own copy.
-            note = await store.retire(room_id.document, order.why, time.time_ns() // 1_000_000, order.successor)
+            at_ms = time.time_ns() // 1_000_000
+            note = await store.retire(room_id.document, order.why, at_ms, order.successor)
             reason = note.error()
+            await self._quarantines.erase(room_id, order, at_ms)
         finally:
             if (opening := self._hosts.get(room_id)) is not None:
                 await asyncio.wait([opening])
@@ -183,7 +226,7 @@ class Rooms:
             if _is_open(task):
                 task.result().close(RoomClosing("the relay is stopping"))
         if self._running:
-            await asyncio.wait(list(self._running.values()))
+            await asyncio.wait([running for _, running in self._running.values()])
 
 
 def _fresh_client(history: History) -> ClientId:
@@ -199,12 +242,17 @@ def _is_open(task: asyncio.Task[Host]) -> bool:
 
 @asynccontextmanager
 async def open_rooms(
-    tenants: Tenants, parts: HostParts, *, idle_s: float, on_visit: OnVisit | None = None
+    tenants: Tenants,
+    quarantines: Quarantines,
+    parts: HostParts,
+    *,
+    idle_s: float,
+    on_visit: OnVisit | None = None,
 ) -> AsyncIterator[Rooms]:
     """The rooms of a relay; on leaving, everything that was absorbed is on disk and every member is told.
 
     ``on_visit`` is told of everybody who comes into a room: which one, and as whom."""
-    rooms = Rooms(tenants, parts, idle_s=idle_s, on_visit=on_visit)
+    rooms = Rooms(tenants, quarantines, parts, idle_s=idle_s, on_visit=on_visit)
     sweeping = asyncio.create_task(rooms.sweep(), name="sweep idle rooms")
     try:
         yield rooms

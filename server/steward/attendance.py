@@ -15,7 +15,7 @@ from crdt_sync.limits import Limits
 from crdt_sync.peer import OfflinePeer
 from crdt_sync.peer.offline_peer import wall_clock_ms
 from server.steward.duties import Charge, Duty
-from server.steward.words import Failed, Report, Retire, Rounded
+from server.steward.words import Failed, Handles, Report, Retire, Rounded
 
 SWEEP_S: Final = 600.0
 """Without any news a round is done this often: some duties come due by the clock."""
@@ -84,6 +84,7 @@ class Attendance:
                 token=self._token,
                 limits=self._limits,
                 is_relay=True,
+                on_load=lambda document: self._say(Handles(self._tenant, document)),
             ) as peer,
             peer.online(),
         ):
@@ -103,6 +104,7 @@ class Attendance:
 
     async def _go_round(self, charge: Charge) -> None:
         for duty in self._duties:
+            self._say(Handles(self._tenant, ""))
             try:
                 await duty.run(charge)
             except (StoreCorrupted, StoreTooNew):

@@ -15,7 +15,18 @@ from crdt_sync.errors import Forbidden, InvalidName, SyncError, WrongKind
 from crdt_sync.values import RoomId
 from server.auth.grants import RELAY_SUBJECT
 from server.steward.process import StewardGone, StewardProcess
-from server.steward.words import VISITED_MAX, Alive, Attend, Dismiss, Failed, Instructions, Retire, Rounded
+from server.steward.rests import Blame
+from server.steward.words import (
+    VISITED_MAX,
+    Alive,
+    Attend,
+    Dismiss,
+    Failed,
+    Handles,
+    Instructions,
+    Retire,
+    Rounded,
+)
 from server.storage.retiring import Order
 from server.telemetry.meters import Meters
 
@@ -35,6 +46,7 @@ class Rooms(Protocol):
 
     def visited_by_other_than(self, author: str) -> Collection[RoomId]: ...
     async def retire(self, room_id: RoomId, order: Order) -> object: ...
+    def suspect(self, room_id: RoomId) -> None: ...
 
 
 class Steward:
@@ -59,6 +71,7 @@ class Steward:
         self._down: str | None = "it is starting"
         self._documents: dict[str, set[str]] = {}
         self._used_at_s: dict[str, float] = {}
+        self._blame = Blame()
         self._owed: set[str] = set()
         """Tenants that were visited and not looked after since: a till may sync in a moment, and be gone."""
 
@@ -76,7 +89,7 @@ class Steward:
         documents = self._documents.setdefault(room.tenant, set())
         if room.document not in documents and len(documents) < VISITED_MAX:
             documents.add(room.document)
-            if self._process is not None:
+            if self._process is not None and not self._blame.rests(room.tenant, time.monotonic()):
                 self._process.tell(Attend(room.tenant, room.document))
 
     async def run(self, rooms: Rooms) -> None:
@@ -89,7 +102,25 @@ class Steward:
             self._meters.steward_deaths.inc()
             log.warning("steward died", how=how)
             self._down = how
+            self._consider_blame(rooms)
             await asyncio.sleep(min(RESTART_MAX_S, RESTART_S * 2.0 ** min(deaths, 16)))
+
+    def _consider_blame(self, rooms: Rooms) -> None:
+        """A tenant on whose document it has died again is left alone for a while, and scribes look at the document."""
+        found = self._blame.died(time.monotonic())
+        if found is None:
+            return
+        tenant, document = found
+        log.warning("steward rests from a tenant", tenant=tenant, document=document or "a duty")
+        for name in [document] if document else sorted(self._documents.get(tenant, ())):
+            rooms.suspect(RoomId(tenant, name))
+
+    def _wake(self) -> None:
+        """Look after tenants again whose rest is over."""
+        for tenant in self._blame.rested(time.monotonic()):
+            for document in self._documents.get(tenant, ()):
+                if self._process is not None:
+                    self._process.tell(Attend(tenant, document))
 
     async def _live(self, rooms: Rooms) -> str:
         """One steward's life; returns how it ended."""
@@ -100,8 +131,9 @@ class Steward:
         try:
             self._process = process
             for tenant, documents in self._documents.items():
-                for document in documents:
-                    process.tell(Attend(tenant, document))
+                if not self._blame.rests(tenant, time.monotonic()):
+                    for document in documents:
+                        process.tell(Attend(tenant, document))
             while True:
                 report = await process.hear()
                 if isinstance(report, Retire):
@@ -123,11 +155,14 @@ class Steward:
         except SyncError as error:
             self._note(Failed(wish.tenant, "retire", error.code, str(error)))
 
-    def _note(self, report: Alive | Rounded | Failed) -> None:
+    def _note(self, report: Alive | Handles | Rounded | Failed) -> None:
         match report:
             case Alive():
                 self._down = None
+            case Handles(tenant, document):
+                self._blame.handles(tenant, document)
             case Rounded(tenant):
+                self._blame.went_well(tenant)
                 self._owed.discard(tenant)
                 self._meters.steward_rounds.inc()
             case Failed(tenant, duty, code, sentence):
@@ -138,6 +173,7 @@ class Steward:
         """Let go of tenants that nobody has used for a while, for ever."""
         while True:
             await asyncio.sleep(max(0.05, min(self._idle_s / 4, 5.0)))
+            self._wake()
             now_s = time.monotonic()
             for room in rooms.visited_by_other_than(RELAY_SUBJECT):
                 if room.tenant in self._used_at_s and _has_duties(room.document):

@@ -50,6 +50,15 @@ class Alive:
 
 
 @dataclass(frozen=True, slots=True)
+class Handles:
+    """Said before native code gets anything of a document: should the steward die, that is what it died of."""
+
+    tenant: str
+    document: str
+    """Empty for a duty, which reads several."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rounded:
     """All duties were gone through for a tenant."""
 
@@ -76,8 +85,8 @@ class Retire:
 
 
 Order: TypeAlias = Attend | Dismiss
-Report: TypeAlias = Alive | Rounded | Failed | Retire
-_WORDS: Final[tuple[type[Any], ...]] = (Instructions, Attend, Dismiss, Alive, Rounded, Failed, Retire)
+Report: TypeAlias = Alive | Handles | Rounded | Failed | Retire
+_WORDS: Final[tuple[type[Any], ...]] = (Instructions, Attend, Dismiss, Alive, Handles, Rounded, Failed, Retire)
 _BY_NAME: Final[Mapping[str, type[Any]]] = {kind.__name__: kind for kind in _WORDS}
 
 

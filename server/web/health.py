@@ -27,7 +27,12 @@ async def ready(request: Request) -> Response:
     if reasons:
         return JSONResponse({"status": "not ready", "reasons": reasons}, 503)
     return JSONResponse(
-        {"status": "ready", "rooms": len(relay.rooms.open_rooms()), "steward": _describe(relay.steward)}
+        {
+            "status": "ready",
+            "rooms": len(relay.rooms.open_rooms()),
+            "steward": _describe(relay.steward),
+            "quarantined": relay.rooms.quarantined(),
+        }
     )
 
 
