@@ -93,7 +93,7 @@ class EmbeddedRelay:
 async def embedded_relay(work: Path, tenant: str) -> AsyncIterator[EmbeddedRelay]:
     """A relay of our own with its files in ``work``; killed on leaving if it was not stopped."""
     data_dir = work / "relay"
-    token = (await run_cli("token", "--data", str(data_dir), "--tenant", tenant, "--role", "operator")).strip()
+    token = (await run_cli("token", "--data", str(data_dir), "--tenant", tenant, "--role", "manager")).strip()
     with (work / "relay.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             *CLI, "serve", "--host", "127.0.0.1", "--port", "0", "--data", str(data_dir),

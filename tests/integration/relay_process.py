@@ -113,7 +113,7 @@ class RelayProcess:
     def memory_bytes(self) -> int:
         return self._memory("VmRSS")
 
-    def token(self, tenant: str = "acme", role: str = "operator", **claims: Any) -> str:
+    def token(self, tenant: str = "acme", role: str = "manager", **claims: Any) -> str:
         """A token of this relay's own issuer; ``documents``, ``ttl_s``, ``now_s`` and ``subject`` as of issue_token."""
         wanted: dict[str, Any] = {"ttl_s": 3_600, "now_s": time.time(), "subject": "test", **claims}
         return issue_token(self.data / "secret.key", tenant=tenant, role=role, **wanted)

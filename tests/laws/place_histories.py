@@ -38,8 +38,18 @@ class Glyphs:
 class Scribbler:
     """A document that edits anything anywhere, and notes the update of each of its transactions."""
 
-    def __init__(self, client: int, made: list[bytes], glyphs: Glyphs, roots: Mapping[str, Kind] = ROOTS) -> None:
+    def __init__(
+        self,
+        client: int,
+        made: list[bytes],
+        glyphs: Glyphs,
+        roots: Mapping[str, Kind] = ROOTS,
+        *,
+        top_keys: tuple[str, ...] = KEYS,
+    ) -> None:
+        """``top_keys`` are those that it sets in maps which are roots."""
         self.doc: Doc[Any] = Doc(client_id=client)
+        self._top_keys = top_keys
         self.roots: dict[str, Any] = {name: self.doc.get(name, type=kind) for name, kind in roots.items()}
         self._made = made
         self._glyphs = glyphs
@@ -61,7 +71,7 @@ class Scribbler:
         self.doc.apply_update(other.doc.get_update(self.doc.get_state()))
 
     def _change(self, shared: Any, random: Random, depth: int) -> None:
-        nested = [one for one in _children(shared) if isinstance(one, KINDS)]
+        nested = [one for one in self._children(shared, depth) if isinstance(one, KINDS)]
         if nested and random.random() < 0.6:
             self._change(random.choice(nested), random, depth + 1)
         elif isinstance(shared, Map):
@@ -76,8 +86,14 @@ class Scribbler:
         else:
             shared.insert(random.randrange(0, len(shared) + 1, 3), self._glyphs() + self._glyphs())
 
+    def _children(self, shared: Any, depth: int) -> Iterator[Any]:
+        if isinstance(shared, Map):
+            yield from (shared[key] for key in shared if depth or key in self._top_keys)
+        elif isinstance(shared, Array):
+            yield from shared
+
     def _change_map(self, shared: Map[Any], random: Random, depth: int) -> None:
-        key = random.choice(KEYS)
+        key = random.choice(KEYS if depth else self._top_keys)
         if key in shared and random.random() < 0.3:
             del shared[key]
         else:
@@ -89,26 +105,17 @@ class Scribbler:
         return self._glyphs()
 
 
-def _children(shared: Any) -> Iterator[Any]:
-    if isinstance(shared, Map):
-        yield from shared.values()
-    elif isinstance(shared, Array):
-        yield from shared
-
-
-def scribbled(
-    random: Random, steps: int = 25, roots: Mapping[str, Kind] = ROOTS
-) -> tuple[list[Scribbler], list[bytes]]:
-    """Some writers that have met now and then, and all updates in the order in which they were made."""
+def scribbled(random: Random, steps: int = 25) -> list[bytes]:
+    """All updates of some writers that have met now and then, in the order in which they were made."""
     made: list[bytes] = []
     glyphs = Glyphs()
-    writers = [Scribbler(client, made, glyphs, roots) for client in random.sample(CLIENTS, 3)]
+    writers = [Scribbler(client, made, glyphs) for client in random.sample(CLIENTS, 3)]
     for _ in range(steps):
         writer = random.choice(writers)
         writer.edit(random)
         if random.random() < 0.4:
             writer.learn(random.choice(writers))
-    return writers, made
+    return made
 
 
 def walked(doc: Doc[Any], roots: Mapping[str, Kind] = ROOTS) -> dict[str, Path]:

@@ -24,7 +24,7 @@ def trace_of_nothing(index: PlaceIndex) -> Trace:
 
 
 def disagreements(doc: Doc[Any], follower: Follower, index: PlaceIndex) -> list[str]:
-    """Where the index says another path than the document, or takes another element of a key for the one that counts."""
+    """Where the index says another path than the document, or that another element of a key counts."""
     trace = trace_of_nothing(index)
     found = []
     for glyph, path in walked(doc).items():
@@ -40,7 +40,7 @@ def disagreements(doc: Doc[Any], follower: Follower, index: PlaceIndex) -> list[
 
 @given(seeds)
 def test_P29_the_index_says_of_every_element_what_a_walk_says(random: Random) -> None:
-    _, updates = scribbled(random)
+    updates = scribbled(random)
     follower, doc = Follower(), Doc[Any]()
     for raw in updates:
         follower.hear(raw)
@@ -50,7 +50,7 @@ def test_P29_the_index_says_of_every_element_what_a_walk_says(random: Random) ->
 
 @given(seeds)
 def test_P29_an_index_of_a_snapshot_or_a_log_says_the_same(random: Random) -> None:
-    writers, updates = scribbled(random)
+    updates = scribbled(random)
     follower, doc = Follower(), Doc[Any]()
     for raw in updates:
         follower.hear(raw)
@@ -70,7 +70,7 @@ def _ends(index: PlaceIndex, ledger: Ledger) -> list[tuple[int, int]]:
 
 @given(seeds)
 def test_P29_what_counts_of_a_key_is_known_unless_a_client_forks_itself(random: Random) -> None:
-    _, updates = scribbled(random)
+    updates = scribbled(random)
     follower, doc = Follower(), Doc[Any]()
     for raw in updates:
         follower.hear(raw)
@@ -84,7 +84,7 @@ def test_P29_what_counts_of_a_key_is_known_unless_a_client_forks_itself(random: 
 
 @given(seeds)
 def test_P29_a_trace_says_beforehand_what_the_index_says_afterwards(random: Random) -> None:
-    _, updates = scribbled(random)
+    updates = scribbled(random)
     ledger, index = Ledger(), PlaceIndex()
     # In one update, so that much of it lies in what the very same update makes.
     doc: Doc[Any] = Doc()
