@@ -87,6 +87,9 @@ class Meters:
         self.compactions_failed = counter(
             "compactions_failed", "Compactions given up, by the code of the error; the log stays.", "reason"
         )
+        self.updates_quarantined = counter(
+            "updates_quarantined", "Updates set aside because they end what loads them, and those that build on them."
+        )
         self.scribe_deaths = counter("scribe_deaths", "Worker processes that crashed, hung or were out of memory.")
 
         self.steward_rounds = counter("steward_rounds", "Times that the steward went through a tenant's duties.")
