@@ -14,6 +14,7 @@ from crdt_sync.stores.update_log import Loaded, Record
 from crdt_sync.updates.decode import DecodedUpdate, decode_update
 from crdt_sync.updates.gate import Verdict, judge
 from crdt_sync.updates.ledger import Ledger
+from crdt_sync.updates.legacy import convert_legacy
 from crdt_sync.values import check_document
 from server.commands.documents import opened_scribes, opened_store, run, served, tenants_named
 from server.commands.options import Config, Data
@@ -39,6 +40,7 @@ def import_update(
     """Bring a Yjs v1 update file into a document, through the same gate as a client's edit. The relay must be stopped.
 
     Nothing is written unless the document can be loaded with it. Importing the same file twice changes nothing.
+    Elements of a kind that only Yjs before 13.0 wrote are converted to what Yjs writes today.
     """
     settings = load_settings(config, data_dir=data)
     check_document(document)
@@ -59,9 +61,12 @@ async def _import(settings: Settings, tenant: str, document: str, raw: bytes, *,
     name = f"{tenant}/{document}"
     try:
         # Before a tenant is made for it.
-        update = decode_update(raw, settings.limits.for_stored())
+        converted = convert_legacy(raw, settings.limits.for_stored())
+        update = decode_update(converted.update, settings.limits.for_stored())
     except ProtocolError as error:
         return _refused(f"the file is no update that {name} can take: {error}. {REMEDY}")
+    if converted.elements:
+        typer.echo(f"{converted.elements:,} elements of a kind that Yjs wrote before 13.0 are converted")
     async with opened_store(settings.data_dir, tenant, create=create) as store, opened_scribes(settings) as scribes:
         log = store.log(document)
         loaded = await served(store, document)
