@@ -75,9 +75,13 @@ class TokenVerifier:
         grant = parse_grant(claims, max(0, issued_at_s - leeway_s), expires_at_s)
         if grant.subject == RELAY_SUBJECT and not key.is_own:
             raise CredentialRefused("claims", _RESERVED)
+        self.check_served(grant)
+        return grant
+
+    def check_served(self, grant: Grant) -> None:
+        """Raise :class:`Forbidden` for a tenant that is not served."""
         if self._tenants and grant.tenant not in self._tenants:
             raise Forbidden("the token's tenant is not served here")
-        return grant
 
     def _signed_claims(self, token: str) -> tuple[dict[str, Any], VerifyingKey]:
         if len(token) > TOKEN_BYTES_MAX:

@@ -10,8 +10,8 @@ import typer
 
 from crdt_sync.errors import SyncError
 from server.auth.api_keys import NEVER_S, make_api_key
-from server.auth.revocations import Revocation
 from server.auth.grants import Role
+from server.auth.revocations import Revocation
 from server.commands.options import Config, Data, Tenant
 from server.commands.revoke import book_of, put_down
 from server.commands.rooms import show_table

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import typer
 
+from server.commands.audit import audit
 from server.commands.backup import backup
 from server.commands.check_config import check_config
+from server.commands.credentials import api_keys, tokens
 from server.commands.epoch import epoch
 from server.commands.export import export
 from server.commands.import_update import import_update
@@ -17,7 +19,6 @@ from server.commands.restore import restore
 from server.commands.retire import retire
 from server.commands.rooms import rooms
 from server.commands.serve import serve
-from server.commands.token import token
 from server.commands.verify import verify
 
 application = typer.Typer(
@@ -30,7 +31,9 @@ application = typer.Typer(
     rich_markup_mode=None,
 )
 application.command()(serve)
-application.command()(token)
+application.add_typer(tokens, name="token")
+application.add_typer(api_keys, name="api-key")
+application.command()(audit)
 application.command("check-config")(check_config)
 application.command()(rooms)
 application.command()(inspect)

@@ -34,6 +34,8 @@ class Member:
     """For a dialect whose replies depend on what this member said before, such as one that counts acks."""
     rights: PathRights | None = None
     """What it may write, where that is not the whole document."""
+    client_address: str = ""
+    """Where its connection comes from, for the record."""
 
     def frame_for_all(self, document: str, message: Message) -> bytes | None:
         """A broadcast; the same for every member of one dialect and one address."""

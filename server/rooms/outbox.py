@@ -34,7 +34,10 @@ class Outbox:
         return self._bytes > 0
 
     def put(self, frame: bytes) -> None:
-        """Queue a frame, full or not: whoever fills the outbox asks first."""
+        """Queue a frame, full or not: whoever fills the outbox asks first. Behind the end nothing is queued, or a room
+        that is never quiet would keep it off."""
+        if self.ended is not None:
+            return
         self._frames.append(frame)
         self._bytes += len(frame)
         self._filled.set()

@@ -25,19 +25,20 @@ class Refusals:
 
     def answer(self, request: HTTPConnection, error: SyncError, document: str = "") -> JSONResponse:
         """The refusal of a request or of an upgrade, on record."""
-        self.note(error, client_address(request), grant_of(request), document or _document_of(request))
+        self.note(request, error, document)
         return problem_response(error)
 
-    def note(self, error: SyncError, address: str, grant: Grant | None, document: str = "") -> None:
-        """Put on record what was refused within a connection."""
+    def note(self, connection: HTTPConnection, error: SyncError, document: str = "") -> None:
+        """Put a refusal on record, if it is one."""
         if isinstance(error, REFUSALS):
+            grant = grant_of(connection)
             self.trail.note(
                 AuditEvent(
                     "refused",
                     None if grant is None else grant.tenant,
                     "" if grant is None else grant.subject,
-                    document,
-                    address,
+                    document or _document_of(connection),
+                    client_address(connection),
                     error.code,
                     str(error),
                 )

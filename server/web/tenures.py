@@ -92,6 +92,7 @@ class Tenures:
     def __init__(self, book: AccessBook, *, wall_s: Callable[[], float] = time.time) -> None:
         self._book, self._wall_s = book, wall_s
         self._open: set[Tenure] = set()
+        self._checked = book.now
 
     def __len__(self) -> int:
         return len(self._open)
@@ -121,9 +122,11 @@ class Tenures:
         now_s = self._wall_s()
         for tenure in [tenure for tenure in self._open if tenure.due_at_s <= now_s]:
             tenure.come_due(now_s)
-        if self._book.look():
+        self._book.look()
+        if self._book.now is not self._checked:
+            self._checked = self._book.now
             for tenure in list(self._open):
-                tenure.recheck(self._book.now)
+                tenure.recheck(self._checked)
 
     async def keep_looking(self) -> None:
         """For ever."""
