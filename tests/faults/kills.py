@@ -36,12 +36,15 @@ class Toll:
 
     tried: int = 0
     acks: int = 0
+    """Acknowledgements that were looked for afterwards, each as often as it was."""
+    seen: int = 0
+    """Edits that another client had seen; only where there are clients."""
     boundaries: Counter[str] = field(default_factory=Counter)
     lost: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         reached = ", ".join(f"{name} {times}" for name, times in sorted(self.boundaries.items()))
-        return f"{self.tried} tried, {self.acks} acks, {len(self.lost)} losses; reached: {reached}"
+        return f"{self.tried} tried, {self.acks} acks, {self.seen} seen, {len(self.lost)} losses; reached: {reached}"
 
 
 class Nursery:
