@@ -60,6 +60,58 @@ class Limits:
     """Sessions that write into one document of movements; beyond, peers go on in the document of the day."""
     movements_max: int = 100_000
     """Movements in one document, likewise."""
+    connections_max: int = 10_000
+    """WebSockets open in the whole relay."""
+    tenant_connections_max: int = 5_000
+    """WebSockets open for one tenant."""
+    user_connections_max: int = 1_000
+    """WebSockets open for one subject of a tenant; a backend that hands out its own subject has many pages."""
+    address_connections_max: int = 1_000
+    """WebSockets open from one client address; of IPv6, from one /64 network."""
+    strangers_max: int = 2_048
+    """WebSockets open that have shown no token yet, which the Hocuspocus dialect allows for a moment."""
+    half_open_max: int = 1_024
+    """HTTP connections without a whole request; for one more, the one that has waited longest is dropped."""
+    head_bytes_max: int = 16 << 10
+    """Head of a request: its first line and its headers."""
+    fragments_max: int = 64
+    """Frames that one WebSocket message may be cut into."""
+    control_frames_per_s: int = 10
+    """Pings and pongs of one connection; beyond, it is read from at this rate."""
+    stranger_bytes_max: int = 32 << 10
+    """Held of an unfinished message of a connection that has shown no token yet."""
+    unfinished_bytes_max: int = 128 << 20
+    """Held of all unfinished messages of the relay; beyond, the oldest of them is given up with its connection."""
+    connection_messages_per_s: int = 2_000
+    """Messages of one connection; beyond, it is read from at this rate."""
+    user_messages_per_s: int = 5_000
+    """Messages of all connections of one subject of a tenant, likewise."""
+    tenant_messages_per_s: int = 20_000
+    """Messages of all connections of one tenant, likewise."""
+    connection_bytes_per_s: int = 4 << 20
+    """Bytes of messages of one connection, likewise."""
+    user_bytes_per_s: int = 16 << 20
+    """Bytes of messages of all connections of one subject of a tenant, likewise."""
+    tenant_bytes_per_s: int = 64 << 20
+    """Bytes of messages of all connections of one tenant, likewise."""
+    presence_per_s: int = 50
+    """Messages about presence of one connection, likewise: each of them goes to everybody in the room."""
+    user_requests_per_s: int = 50
+    """Requests over HTTP with a token, of one subject of a tenant; beyond, they are refused."""
+    wrong_tokens_per_s: int = 5
+    """Wrong tokens and tickets from one address; beyond, the answer is to come back later. A good one is let in."""
+    connection_wrong_tokens_max: int = 32
+    """Wrong tokens shown within one connection."""
+    burst_s: int = 10
+    """So many seconds' worth of each rate may come at once."""
+    rooms_max: int = 8_192
+    """Rooms open in the whole relay; an idle one is closed for one more."""
+    tenant_rooms_max: int = 4_096
+    """Rooms open for one tenant, likewise."""
+    tenant_documents_max: int = 1_000_000
+    """Documents of one tenant that were ever written."""
+    room_presence_bytes_max: int = 1 << 20
+    """Presence of everybody in one room together."""
 
     def __post_init__(self) -> None:
         # A full turn must fit into a reader that was idle, or every burst would shed it.
@@ -71,6 +123,9 @@ class Limits:
         # What one relay has let in, every scribe and peer must be able to read.
         if self.any_depth_max > ANY_DEPTH_CEILING:
             raise ValueError(f"any_depth_max must be at most {ANY_DEPTH_CEILING}")
+        # Or one entry that is allowed by itself could never be heard.
+        if self.presence_state_bytes_max > self.room_presence_bytes_max:
+            raise ValueError("presence_state_bytes_max must be at most room_presence_bytes_max")
         for name in self.__dataclass_fields__:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")

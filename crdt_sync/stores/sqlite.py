@@ -72,6 +72,11 @@ class SqliteStore:
     def log(self, document: str) -> SqliteLog:
         return SqliteLog(self, check_text("document", document))
 
+    @property
+    def names_written(self) -> int:
+        """How many documents were ever written, those that have ended among them."""
+        return len(self._heads)
+
     async def documents(self) -> Sequence[str]:
         """Raises :class:`StoreCorrupted` if a document's head is damaged: a list without it would be a lie."""
         self._refuse_if_failed()

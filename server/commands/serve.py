@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import resource
 import signal
 import socket
 import sys
 import time
 from typing import Annotated
 
+import structlog
 import typer
 import uvicorn
 
+from crdt_sync.limits import Limits
 from server.app import build_app
 from server.auth.keys import load_jwks, load_or_create_secret
 from server.auth.tokens import issue_token
 from server.commands.options import Config, Data
 from server.settings import Settings, SettingsError, load_settings
 from server.telemetry.logs import configure_logging
+from server.web.edge import SPARE_FILES, sockets_max
 from server.web.uvicorn_protocol import RelayHttpProtocol, RelayWebSocketProtocol
+
+log = structlog.get_logger(__name__)
 
 DEMO_TTL_S = 86_400
 EXIT_NOT_STARTED = 1
@@ -45,6 +51,7 @@ def serve(
     load_or_create_secret(settings.secret_path)
     if settings.jwks_file is not None:
         load_jwks(settings.jwks_file)
+    _allow_files(settings.limits)
     listener = _listen(settings)
     address = _address(listener)
     server = _Server(_uvicorn_config(settings, own_url(listener)), f"crdt-sync relay on http://{address}")
@@ -71,6 +78,17 @@ def _listen(settings: Settings) -> socket.socket:
     return listener
 
 
+def _allow_files(limits: Limits) -> None:
+    """Let this process have a file for every connection that it may take, as far as the system lets it."""
+    wanted = sockets_max(limits) + SPARE_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < wanted:
+        log.warning("fewer connections than the limits say: raise ulimit -n", files=allowed, wanted=wanted)
+
+
 def _address(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -90,9 +108,10 @@ def _uvicorn_config(settings: Settings, own_url: str) -> uvicorn.Config:
         ws=RelayWebSocketProtocol,
         ws_max_size=settings.limits.frame_bytes_max,
         ws_per_message_deflate=False,
-        # h11 bounds the request head at 64 KiB; httptools takes headers without end.
+        # h11 bounds the head of a request; httptools takes headers without end.
         http=RelayHttpProtocol,
-        h11_max_incomplete_event_size=16 << 10,
+        h11_max_incomplete_event_size=settings.limits.head_bytes_max,
+        forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_keep_alive=math.ceil(settings.handshake_timeout_s),
         lifespan="on",
         log_config=None,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import structlog
 
-from crdt_sync.errors import DocumentRetired, SyncError
+from crdt_sync.errors import DocumentRetired, LimitExceeded, SyncError
 from crdt_sync.protocol.messages import Denied, Message
 from crdt_sync.values import RoomId
 from server.rooms.inbox import Inbox
 from server.rooms.member import Member
 from server.rooms.turn import Broadcast, Drained, Listens, Reply, Turn
+from server.storage.audit_events import AuditEvent, AuditKind
 from server.telemetry.meters import Meters
 
 log = structlog.get_logger(__name__)
@@ -18,10 +21,19 @@ log = structlog.get_logger(__name__)
 class Audience:
     """The members of one room, as its host sees them."""
 
-    def __init__(self, room_id: RoomId, seq: int, inbox: Inbox, meters: Meters) -> None:
+    def __init__(
+        self,
+        room_id: RoomId,
+        seq: int,
+        inbox: Inbox,
+        meters: Meters,
+        note: Callable[[AuditEvent], None] = lambda _: None,
+    ) -> None:
+        """``note`` puts on record who was refused something, or expelled."""
         self._room_id = room_id
         self._inbox = inbox
         self._meters = meters
+        self._note = note
         self._members: dict[int, Member] = {}
         self._told_seq = seq
 
@@ -66,7 +78,10 @@ class Audience:
         for member_id, error in turn.expelled:
             if (member := self._members.get(member_id)) is not None:
                 self._meters.updates_refused.labels(reason=error.code).inc()
+                if isinstance(error, LimitExceeded):
+                    self._meters.limits_reached.labels(limit=error.limit).inc()
                 log.warning("member expelled", room=str(self._room_id), author=member.author, error=str(error))
+                self._put_on_record("expelled", member, error.code, str(error))
                 member.outbox.end(error)
 
     def _broadcast(self, broadcast: Broadcast) -> None:
@@ -95,7 +110,14 @@ class Audience:
             if member.outbox.is_full:
                 self._shed(member)
                 return
+        if isinstance(reply.message, Denied) and reply.message.code != DocumentRetired.code:
+            self._put_on_record("refused", member, reply.message.code, reply.message.reason)
         self._put(member, reply.message)
+
+    def _put_on_record(self, kind: AuditKind, member: Member, code: str, sentence: str) -> None:
+        room = self._room_id
+        event = AuditEvent(kind, room.tenant, member.author, room.document, member.client_address, code, sentence)
+        self._note(event)
 
     def _put(self, member: Member, message: Message) -> None:
         for frame in member.frames(self._room_id.document, message):

@@ -27,8 +27,9 @@ from server.rooms.inbox import Inbox
 from server.rooms.member import Member
 from server.rooms.room import Room
 from server.rooms.suspicions import Suspicions
-from server.rooms.turn import Arrived, Compacted, Departed, Envelope, Granted, Said, Turn
+from server.rooms.turn import Arrived, Carried, Compacted, Departed, Envelope, Granted, Said, Turn
 from server.scribes.pool import Scribes
+from server.storage.audit_events import AuditEvent
 from server.telemetry.meters import Meters
 
 log = structlog.get_logger(__name__)
@@ -63,6 +64,8 @@ class HostParts:
     """Told of documents that have ended a scribe."""
     may_carry: bool = True
     """Whether a member may bring, in answers, what is under another's client id."""
+    note: Callable[[AuditEvent], None] = lambda _: None
+    """Puts on record who was refused something."""
 
 
 class Host:
@@ -75,7 +78,7 @@ class Host:
         self._parts = parts
         self._meters = parts.meters
         self._inbox = Inbox(parts.limits.inbox_messages_max)
-        self._audience = Audience(room_id, room.history.seq, self._inbox, parts.meters)
+        self._audience = Audience(room_id, room.history.seq, self._inbox, parts.meters, parts.note)
         self._compacting: asyncio.Task[None] | None = None
         self._retry_compaction_at_records = 0
         self._presence_refused = 0
@@ -217,11 +220,17 @@ class Host:
                 clock=carried.clock,
                 end_clock=carried.end_clock,
             )
+            self._put_on_record(carried)
         meters.updates_known.inc(turn.known)
         meters.gaps_asked.inc(turn.gaps)
         if (refused := self._room.presence_refused - self._presence_refused) > 0:
             self._presence_refused += refused
             meters.limits_reached.labels(limit="room_presence_bytes_max").inc(refused)
+
+    def _put_on_record(self, carried: Carried) -> None:
+        sentence = f"brought what {carried.owner} has written as client {carried.client}"
+        room = self.room_id
+        self._parts.note(AuditEvent("carried", room.tenant, carried.bringer, room.document, sentence=sentence))
 
     def _consider_compaction(self) -> None:
         history = self._room.history

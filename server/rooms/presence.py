@@ -29,6 +29,9 @@ class Roster:
         self._seats: dict[ClientId, _Seat] = {}
         self._own: dict[int, ClientId] = {}
         """Of each connection the id that it said first: its own. The rest may be hearsay, from another tab."""
+        self._bytes = 0
+        self.refused = 0
+        """Entries that were not taken in because the room was full of presence."""
 
     def everyone(self) -> Presence:
         """Everyone who is here now."""
@@ -61,6 +64,12 @@ class Roster:
                 if seat is None and not self._has_room():
                     continue
                 owned += 1
+            more_bytes = _size_bytes(entry.state) - _size_bytes(None if seat is None else seat.state)
+            if more_bytes > 0 and self._bytes + more_bytes > self._limits.room_presence_bytes_max:
+                # Whoever comes late into a room that is full of presence is not seen; who is here goes on.
+                self.refused += 1
+                continue
+            self._bytes += more_bytes
             self._seats[entry.client] = _Seat(entry.clock, entry.state, member, author, now_s)
             news.append(entry)
         return Presence(tuple(news))
@@ -80,6 +89,7 @@ class Roster:
             if seat.member == member and seat.state is not None:
                 # At the clock that it had, which y-protocols takes for a farewell. One higher, and whoever is only
                 # reconnecting would say its next clock in vain and stay unseen.
+                self._bytes -= _size_bytes(seat.state)
                 seat.state, seat.heard_at_s = None, now_s
                 gone.append(PresenceEntry(client, seat.clock, None))
         return Presence(tuple(gone))
@@ -110,3 +120,7 @@ class Roster:
         forgotten = [c for c, s in self._seats.items() if s.state is None and now_s - s.heard_at_s > REMEMBER_S]
         for client in forgotten:
             del self._seats[client]
+
+
+def _size_bytes(state: str | None) -> int:
+    return 0 if state is None else len(state.encode())

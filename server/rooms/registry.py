@@ -13,9 +13,10 @@ from weakref import WeakValueDictionary
 
 import structlog
 
-from crdt_sync.errors import RoomClosing, StoreError, SyncError
+from crdt_sync.errors import RateLimited, RoomClosing, StoreError, SyncError
 from crdt_sync.stores.update_log import Retirement
 from crdt_sync.values import ClientId, RoomId
+from server.rooms.capacity import make_place
 from server.rooms.history import History
 from server.rooms.host import Host, HostParts
 from server.rooms.keeper import keeps, open_keeper
@@ -33,6 +34,9 @@ LOAD_IN_THREAD_RECORDS = 500
 """A longer tail than this is judged beside the event loop: 10 µs a record add up."""
 LOAD_IN_THREAD_BYTES = 64 << 10
 """A snapshot that is larger is read beside the event loop, too, where the relay follows what is in it."""
+
+DOCUMENTS_MAKE_S = 3_600.0
+"""When to come back after a tenant had all its documents: only somebody who allows it more can help."""
 
 OnVisit: TypeAlias = Callable[[RoomId, str], None]
 
@@ -62,12 +66,15 @@ class Rooms:
         self._is_closing = False
 
     async def enter(self, room_id: RoomId, member: Member) -> Host:
-        """Let ``member`` into the room, which is opened if it is not. Raises :class:`RoomClosing` or StoreError."""
+        """Let ``member`` into the room, which is opened if it is not.
+
+        Raises :class:`RoomClosing`, :class:`RateLimited` where it is one room or document too many, or StoreError."""
         while True:
             if self._is_closing:
                 raise RoomClosing("the relay is stopping")
             opening = self._hosts.get(room_id)
             if opening is None:
+                self._make_place(room_id)
                 opening = self._hosts[room_id] = asyncio.create_task(self._open(room_id), name=f"open {room_id}")
                 opening.add_done_callback(partial(self._forget_if_failed, room_id))
             # Shielded: one who arrives and hangs up must not close the door to those who wait with it.
@@ -78,6 +85,12 @@ class Rooms:
                     self._on_visit(room_id, member.author)
                 return host
             await self._gone(room_id, opening)
+
+    def _make_place(self, room_id: RoomId) -> None:
+        limits = self._parts.limits
+        if len(self._hosts) >= min(limits.rooms_max, limits.tenant_rooms_max):
+            hosts = {other: task.result() if _is_open(task) else None for other, task in self._hosts.items()}
+            make_place(room_id, hosts, limits, self._parts.meters)
 
     async def _open(self, room_id: RoomId) -> Host:
         async with self._door(room_id):
@@ -117,7 +130,12 @@ class Rooms:
             del self._hosts[room_id]
 
     async def _load(self, room_id: RoomId) -> Host:
-        update_log = (await self._tenants.store(room_id.tenant)).log(room_id.document)
+        store = await self._tenants.store(room_id.tenant)
+        maximum = self._parts.limits.tenant_documents_max
+        if store.names_written >= maximum and store.head(room_id.document) is None:
+            self._parts.meters.limits_reached.labels(limit="tenant_documents_max").inc()
+            raise RateLimited("documents of this tenant", DOCUMENTS_MAKE_S)
+        update_log = store.log(room_id.document)
         ward = await self._quarantines.ward(room_id)
         loaded = await load_log(update_log, ward)
         if loaded.marks.get(QUARANTINE_MARK, 0) < ward.seq:

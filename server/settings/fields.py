@@ -74,6 +74,16 @@ class Settings(BaseSettings):
     handshake_timeout_s: float = _setting(
         5.0, "A connection that has not said which document it wants after this time is closed.", gt=0, le=60
     )
+    request_timeout_s: float = _setting(
+        60.0,
+        "A request over HTTP that was not answered after this time is cut off, unless its answer is being read.",
+        gt=0,
+    )
+    trusted_proxies: List = _setting(
+        ("127.0.0.1", "::1"),
+        "Addresses of proxies whose X-Forwarded-For says who the client is; without it all behind a proxy share one "
+        "address.",
+    )
     liveness_s: float = _setting(
         15.0,
         "A quiet connection is sent a sign of life this often; y-websocket clients leave after 30 s of silence.",
@@ -95,6 +105,15 @@ class Settings(BaseSettings):
     compact_log_bytes_min: int = _setting(1 << 20, "A log smaller than this is not compacted for its size.", ge=1)
     compact_log_ratio: float = _setting(
         2.0, "A log is compacted for its size when it exceeds this many times its snapshot's.", gt=0
+    )
+
+    scrub_interval_s: float = _setting(
+        86_400.0,
+        "Every document on disk is read and checked once in this time, where scrub_bytes_per_s allows it; 0: never.",
+        ge=0,
+    )
+    scrub_bytes_per_s: int = _setting(
+        4 << 20, "The scrubber rests after each document until it has read no more than this, on average.", ge=1
     )
 
     secret_file: File | None = _setting(

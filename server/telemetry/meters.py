@@ -61,7 +61,18 @@ class Meters:
         self.auth_refusals = counter(
             "auth_refusals", "Requests refused for their credential or their rights, by reason.", "reason"
         )
+        self.limits_reached = counter(
+            "limits_reached", "Times that somebody was refused, cut off or slowed by a limit, by its name.", "limit"
+        )
+        self.limit_wait_seconds = counter(
+            "limit_wait_seconds", "Time that connections were not read from because of a rate, by its name.", "limit"
+        )
+        self.half_open = gauge("half_open", "HTTP connections open now that have not sent a whole request.")
+        self.unfinished_bytes = gauge("unfinished_bytes", "Bytes held now of WebSocket messages without an end.")
+        self.audit_rows = counter("audit_rows", "Rows written to the audit logs.")
+        self.audit_lost = counter("audit_lost", "Events that could not be put into the audit logs, and are in none.")
         self._meter_workers(counter)
+        self._meter_scrubber(counter)
 
     def _meter_updates(self, counter: Callable[..., Counter]) -> None:
         self.updates_received = counter("updates_received", "Updates that arrived, before anything was decided.")
@@ -97,6 +108,16 @@ class Meters:
             "steward_failures", "Duties that the steward could not do, by name; the others went on.", "duty"
         )
         self.steward_deaths = counter("steward_deaths", "Steward processes that ended by themselves or were killed.")
+
+    def _meter_scrubber(self, counter: Callable[..., Counter]) -> None:
+        self.scrub_passes = counter("scrub_passes", "Times that the scrubber has read every document on disk.")
+        self.scrubbed_documents = counter("scrubbed_documents", "Documents that the scrubber has found whole.")
+        self.scrubbed_bytes = counter("scrubbed_bytes", "Bytes of updates and snapshots in them.")
+        self.damage_found = counter(
+            "damage_found",
+            "Times that the scrubber has found damage; readable: all is there in another copy, such as the log.",
+            "readable",
+        )
 
     def render(self) -> tuple[bytes, str]:
         """Every meter in Prometheus' text format, and the content type to send it with."""

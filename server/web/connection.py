@@ -10,20 +10,25 @@ from typing import TypeAlias
 import structlog
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from crdt_sync.errors import HandshakeTimeout, LimitExceeded, MalformedMessage, SyncError, Unauthenticated
+from crdt_sync.errors import HandshakeTimeout, LimitExceeded, MalformedMessage, SyncError
 from crdt_sync.limits import Limits
-from crdt_sync.protocol.messages import Message, NewUpdate, StateReply
+from crdt_sync.protocol.messages import Message, NewUpdate, Presence, StateReply
 from crdt_sync.updates.decode import DecodedUpdate, decode_update
 from server.auth.grants import Grant
 from server.rooms.outbox import Outbox
 from server.telemetry.meters import Meters
 from server.web.problems import close_reason, problem_of
-from server.web.uvicorn_protocol import abort_of
+from server.web.quotas import Pace
+from server.web.refusals import Refusals
+from server.web.socket_extension import socket_of
 
 log = structlog.get_logger(__name__)
 
 DECODE_IN_THREAD_BYTES = 64 << 10
 """A larger update is decoded beside the event loop, or the other rooms would wait for it."""
+
+FAREWELL_S = 3.0
+"""So long an expelled connection may take to read why."""
 
 Listener: TypeAlias = Callable[[bytes], Awaitable[None]]
 
@@ -31,8 +36,16 @@ Listener: TypeAlias = Callable[[bytes], Awaitable[None]]
 class Connection:
     """Lives in :meth:`run`, in the request's own task."""
 
-    def __init__(self, websocket: WebSocket, grant: Grant | None, limits: Limits, meters: Meters) -> None:
-        """Without ``grant`` it has no end of its own: the endpoint must see to that."""
+    def __init__(
+        self,
+        websocket: WebSocket,
+        grant: Grant | None,
+        limits: Limits,
+        meters: Meters,
+        pace: Pace,
+        refusals: Refusals,
+    ) -> None:
+        """Without ``grant`` nobody is known to be at the other end yet. Its end is the endpoint's to see to."""
         self._grant = grant
         self.outbox = Outbox(limits)
         self.is_alive = False
@@ -44,7 +57,10 @@ class Connection:
         self._websocket = websocket
         self._limits = limits
         self._meters = meters
-        self._abort = abort_of(dict(websocket.scope))
+        self._pace = pace
+        self._refusals = refusals
+        self._cutting: asyncio.TimerHandle | None = None
+        self._socket = socket_of(websocket.scope)
         self._close_code = 1006
 
     @property
@@ -56,41 +72,52 @@ class Connection:
         """Feed every binary message to ``listen`` until one side ends the connection."""
         sending = asyncio.create_task(self._send(), name="send")
         reading = asyncio.create_task(self._read(listen, handshake_timeout_s), name="read")
-        expiry = None
         if self._grant is not None:
-            expiry_s = max(0.0, self._grant.expires_at_s - time.time())
-            expiry = asyncio.get_running_loop().call_later(expiry_s, self._expire)
+            self.vouch()
         try:
             # The sender ends once the outbox does, with the close frame sent; the reader once the client is gone.
             await asyncio.wait([sending, reading], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            if expiry is not None:
-                expiry.cancel()
+            if self._cutting is not None:
+                self._cutting.cancel()
             for task in (sending, reading):
                 task.cancel()
             outcomes = await asyncio.gather(sending, reading, return_exceptions=True)
             self._meters.connections_closed.labels(code=str(self._close_code)).inc()
+            # An error holds the frames that it went through, and they hold this.
+            self.outbox.ended = None
         for outcome in outcomes:
             if isinstance(outcome, Exception):
                 raise outcome
 
+    def expel(self, reason: SyncError) -> None:
+        """End a connection that has lost its right to be here: nothing of it is heard from now on, and nothing told."""
+        self.outbox.end(reason)
+        if self._socket is not None and self._cutting is None:
+            # Who does not read its farewell goes without it.
+            self._cutting = asyncio.get_running_loop().call_later(FAREWELL_S, self._socket.abort)
+
     def drop(self, reason: SyncError) -> None:
         """End a connection that takes nothing any more, without waiting for it."""
         self.outbox.end(reason)
-        if self._abort is not None:
-            self._abort()
+        if self._socket is not None:
+            self._socket.abort()
+
+    def vouch(self) -> None:
+        """Somebody known is at the other end: the socket need not be kept as short as a stranger's."""
+        if self._socket is not None:
+            self._socket.vouch()
 
     async def decoded(self, message: Message) -> DecodedUpdate | None:
         """The update that ``message`` holds, if it holds one. Raises :class:`MalformedUpdate`."""
         if not isinstance(message, NewUpdate | StateReply):
+            if isinstance(message, Presence):
+                await self._pace.pay_for_presence()
             return None
         self._meters.updates_received.inc()
         if len(message.update) < DECODE_IN_THREAD_BYTES:
             return decode_update(message.update, self._limits)
         return await asyncio.to_thread(decode_update, message.update, self._limits)
-
-    def _expire(self) -> None:
-        self.outbox.end(Unauthenticated("the token has expired"))
 
     async def _read(self, listen: Listener, handshake_timeout_s: float) -> None:
         try:
@@ -101,8 +128,11 @@ class Connection:
                 await self._listen(listen, await self._receive())
         except SyncError as error:
             self._meters.updates_refused.labels(reason=error.code).inc()
+            if isinstance(error, LimitExceeded):
+                self._meters.limits_reached.labels(limit=error.limit).inc()
             who = {} if self._grant is None else {"subject": self._grant.subject, "tenant": self._grant.tenant}
             log.info("connection refused", **who, error=str(error))
+            self._refusals.note(self._websocket, error)
             self.outbox.end(error)
             # Only the sender ends the connection from here on; a task that returned would end it before its reason.
             await asyncio.get_running_loop().create_future()
@@ -110,16 +140,29 @@ class Connection:
             self._close_code = disconnect.code
 
     async def _listen(self, listen: Listener, frame: bytes) -> None:
+        if self.outbox.ended is not None:
+            # What it says on its way out meets nobody.
+            return
         self._heard_at_s, self._is_listening = time.monotonic(), True
+        if not self._pace.covers(len(frame)):
+            # Nothing further is read meanwhile: whoever sends too much is slowed, and loses nothing.
+            await self._pace.pay()
         await listen(frame)
         self._is_listening = False
 
     async def _first_frame(self, handshake_timeout_s: float) -> bytes:
+        frame = await self._receive_within(handshake_timeout_s)
+        if frame is None:
+            # Raised here, or the errors, the timer and the task would hold each other until the collector comes.
+            raise HandshakeTimeout(f"nothing was said within {handshake_timeout_s:g} s")
+        return frame
+
+    async def _receive_within(self, time_s: float) -> bytes | None:
         try:
-            async with asyncio.timeout(handshake_timeout_s):
+            async with asyncio.timeout(time_s):
                 return await self._receive()
         except TimeoutError:
-            raise HandshakeTimeout(f"nothing was said within {handshake_timeout_s:g} s") from None
+            return None
 
     async def _receive(self) -> bytes:
         event = await self._websocket.receive()

@@ -18,10 +18,10 @@ from crdt_sync.errors import (
     InvalidName,
     LimitExceeded,
     OutOfTurn,
+    RateLimited,
     StoreCorrupted,
     StoreTooNew,
     SyncError,
-    Unauthenticated,
 )
 from crdt_sync.protocol import hocuspocus
 from crdt_sync.protocol.hocuspocus import PING, PONG, Envelope
@@ -43,7 +43,7 @@ from crdt_sync.protocol.messages import (
     TokenRequest,
 )
 from crdt_sync.values import RoomId, check_document
-from server.auth.grants import Grant
+from server.auth.grants import CredentialRefused, Grant
 from server.rooms.dialect import HOCUSPOCUS
 from server.rooms.host import Host
 from server.rooms.member import Member
@@ -51,12 +51,11 @@ from server.rooms.tally import Tally
 from server.rooms.turn import Said
 from server.web.connection import Connection
 from server.web.members import next_member_id
-from server.web.problems import problem_response
+from server.web.quotas import Stay, address_of
+from server.web.refusals import client_address, remember_grant
 from server.web.relay import Relay, relay_of
+from server.web.tenures import Tenure
 from server.web.waiting import Waiting
-
-RENEWAL_LEAD_S = 60.0
-"""A fresh token is asked for so long before the old one expires, or in the last third of a shorter time."""
 
 
 async def hocuspocus_endpoint(websocket: WebSocket) -> None:
@@ -66,10 +65,18 @@ async def hocuspocus_endpoint(websocket: WebSocket) -> None:
     try:
         relay.door.admit_unknown(websocket, tenant)
     except SyncError as error:
-        await websocket.send_denial_response(problem_response(error))
+        await websocket.send_denial_response(relay.refusals.answer(websocket, error))
         return
-    connection = Connection(websocket, None, relay.limits, relay.meters)
-    documents = Documents(relay, tenant, connection)
+    try:
+        with relay.quotas.staying(address_of(websocket.scope), None) as stay:
+            await _serve(websocket, relay, tenant, stay)
+    except RateLimited as error:
+        await websocket.send_denial_response(relay.refusals.answer(websocket, error))
+
+
+async def _serve(websocket: WebSocket, relay: Relay, tenant: str, stay: Stay) -> None:
+    connection = Connection(websocket, None, relay.limits, relay.meters, stay.pace, relay.refusals)
+    documents = Documents(relay, tenant, connection, stay, websocket)
     try:
         await websocket.accept()
         # A provider sends what it has queued while it was offline when it hears the first frame, and answers this one
@@ -86,27 +93,28 @@ class Seat:
     """One provider in one room."""
 
     room: RoomId
-    grant: Grant
     member: Member
     host: Host
     tally: Tally
-    watch: asyncio.TimerHandle
+    tenure: Tenure
     """Asks for a fresh token, and ends the stay when none has come."""
 
 
 class Documents:
     """What one connection has to do with each document, by the address that a provider uses for it."""
 
-    def __init__(self, relay: Relay, tenant: str, connection: Connection) -> None:
+    def __init__(self, relay: Relay, tenant: str, connection: Connection, stay: Stay, websocket: WebSocket) -> None:
         self._relay = relay
+        self._stay = stay
         self._tenant = tenant
         self._connection = connection
         self._waiting = Waiting(relay.limits)
         self._seats: dict[str, Seat] = {}
         self._queue_is_through = False
-        self._vouched_until_s = 0.0
-        silence = HandshakeTimeout(f"no token that holds was shown within {relay.handshake_timeout_s:g} s")
-        self._end = asyncio.get_running_loop().call_later(relay.handshake_timeout_s, connection.outbox.end, silence)
+        self._websocket = websocket
+        self._vouched: Tenure | None = None
+        """Lasts as long as the latest of its tokens."""
+        self._next: asyncio.Handle = self._awaited_token()
 
     async def listen(self, frame: bytes) -> None:
         """Take one frame. Raises :class:`SyncError` when the connection must end."""
@@ -133,7 +141,7 @@ class Documents:
         try:
             room = RoomId(self._tenant, check_document(envelope.document))
             grant = self._relay.door.admit_to(room, message.token)
-            if seat is not None and seat.grant.subject != grant.subject:
+            if seat is not None and seat.tenure.grant.subject != grant.subject:
                 raise Forbidden("a token in the place of another must have the same subject")
             self._vouch(grant)
             if seat is not None:
@@ -141,7 +149,10 @@ class Documents:
             else:
                 await self._enter(address, room, grant, heard_at_s)
         except (AccessError, InvalidName, StoreCorrupted, StoreTooNew) as error:
+            if isinstance(error, CredentialRefused):
+                self._stay.note_wrong_token()
             # A refusal of one document leaves the others alone.
+            self._relay.refusals.note(self._websocket, error, envelope.document)
             self._put(address, Denied(error.code, str(error)))
             self._dismiss(address, error)
         except DocumentRetired as error:
@@ -159,12 +170,20 @@ class Documents:
             HOCUSPOCUS,
             self._connection.outbox,
             address=address,
+            client_address=client_address(self._websocket),
             spell=partial(spell, address, tally),
+            rights=grant.path_rights(room.document),
         )
         host = await self._relay.rooms.enter(room, member)
-        seat = Seat(room, grant, member, host, tally, self._watched(address, grant))
-        self._seats[address] = seat
+        tenure = Tenure(
+            grant, room.document, partial(self._dismiss, address), ask=partial(self._put, address, TokenRequest())
+        )
+        seat = self._seats[address] = Seat(room, member, host, tally, tenure)
         self._put(address, Admitted(may_write))
+        self._relay.tenures.begin(tenure)
+        if address not in self._seats:
+            # It was taken back while the room was opened.
+            return
         early = self._waiting.claim(address)
         for frame in (early.state_request, early.presence):
             if frame is not None:
@@ -195,38 +214,57 @@ class Documents:
             self._leave(envelope.address)
 
     def _vouch(self, grant: Grant) -> None:
-        """Somebody known is at the other end, so the connection may last as long as the latest of its tokens."""
-        if grant.expires_at_s <= self._vouched_until_s:
+        """Somebody known is at the other end, so the connection may last as long as the latest of its tokens.
+
+        Raises :class:`RateLimited`."""
+        try:
+            self._stay.vouch(grant)
+        except RateLimited as error:
+            self._connection.outbox.end(error)
+            raise
+        self._connection.vouch()
+        remember_grant(self._websocket, grant)
+        self._next.cancel()
+        if self._vouched is None:
+            self._vouched = Tenure(grant, None, self._disown)
+            self._relay.tenures.begin(self._vouched)
+        elif grant.expires_at_s > self._vouched.grant.expires_at_s:
+            self._vouched.renew(grant, time.time())
+
+    def _disown(self, error: SyncError) -> None:
+        if not isinstance(error, CredentialRefused):
+            self._connection.expel(error)
             return
-        self._vouched_until_s = grant.expires_at_s
-        self._end.cancel()
-        self._end = asyncio.get_running_loop().call_later(
-            _left_s(grant), self._connection.outbox.end, Unauthenticated("the token has expired")
-        )
+        # Of its tokens this one was taken back; what others hold will be known when all have been looked at.
+        self._forget_vouched()
+        self._next = asyncio.get_running_loop().call_soon(self._find_other_token)
+
+    def _find_other_token(self) -> None:
+        grants = [seat.tenure.grant for seat in self._seats.values()]
+        if grants:
+            self._vouched = Tenure(max(grants, key=lambda grant: grant.expires_at_s), None, self._disown)
+            self._relay.tenures.begin(self._vouched)
+        else:
+            self._next = self._awaited_token()
+
+    def _awaited_token(self) -> asyncio.Handle:
+        timeout_s = self._relay.handshake_timeout_s
+        silence = HandshakeTimeout(f"no token that holds was shown within {timeout_s:g} s")
+        return asyncio.get_running_loop().call_later(timeout_s, self._connection.outbox.end, silence)
+
+    def _forget_vouched(self) -> None:
+        if self._vouched is not None:
+            self._relay.tenures.end(self._vouched)
+            self._vouched = None
 
     def _renew(self, address: str, seat: Seat, grant: Grant) -> None:
-        if grant.expires_at_s != seat.grant.expires_at_s:
-            # The same token again is no reason to ask again.
-            seat.watch.cancel()
-            seat.watch = self._watched(address, grant)
-        seat.grant = grant
-        may_write = grant.may_write(seat.room.document)
-        if may_write != seat.member.may_write:
-            seat.member.may_write = may_write
-            seat.host.grant(seat.member)
+        seat.tenure.renew(grant, time.time())
+        document, member = seat.room.document, seat.member
+        may_write, rights = grant.may_write(document), grant.path_rights(document)
+        if (may_write, rights) != (member.may_write, member.rights):
+            member.may_write, member.rights = may_write, rights
+            seat.host.grant(member)
         self._put(address, Admitted(may_write))
-
-    def _watched(self, address: str, grant: Grant) -> asyncio.TimerHandle:
-        left_s = _left_s(grant)
-        lead_s = min(RENEWAL_LEAD_S, left_s / 3)
-        return asyncio.get_running_loop().call_later(left_s - lead_s, self._ask_for_token, address)
-
-    def _ask_for_token(self, address: str) -> None:
-        seat = self._seats[address]
-        self._put(address, TokenRequest())
-        expired = Unauthenticated("the token has expired")
-        loop = asyncio.get_running_loop()
-        seat.watch = loop.call_later(_left_s(seat.grant), self._dismiss, address, expired)
 
     def _dismiss(self, address: str, error: SyncError) -> None:
         seat = self._seats.get(address)
@@ -243,18 +281,15 @@ class Documents:
     def _leave(self, address: str) -> None:
         seat = self._seats.pop(address, None)
         if seat is not None:
-            seat.watch.cancel()
+            self._relay.tenures.end(seat.tenure)
             seat.host.leave(seat.member)
 
     def leave_all(self) -> None:
         """Leave every room: the connection is gone."""
-        self._end.cancel()
+        self._next.cancel()
+        self._forget_vouched()
         for address in list(self._seats):
             self._leave(address)
-
-
-def _left_s(grant: Grant) -> float:
-    return max(0.0, grant.expires_at_s - time.time())
 
 
 def _farewell(error: SyncError) -> Ended:

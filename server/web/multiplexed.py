@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 from starlette.websockets import WebSocket
 
-from crdt_sync.errors import AccessError, DocumentRetired, LimitExceeded, OutOfTurn, SyncError
+from crdt_sync.errors import AccessError, DocumentRetired, LimitExceeded, OutOfTurn, RateLimited, SyncError
 from crdt_sync.protocol import multiplexed
 from crdt_sync.protocol.messages import Denied, Leave, Message, StateRequest
 from crdt_sync.values import RoomId
+from server.auth.access import revoked_error
 from server.auth.grants import Grant
 from server.rooms.dialect import MULTIPLEXED
 from server.rooms.host import Host
 from server.rooms.member import Member
 from server.rooms.turn import Said
 from server.web.connection import Connection
+from server.web.door import Admission
 from server.web.members import next_member_id
-from server.web.problems import problem_response
+from server.web.quotas import Pace, address_of
+from server.web.refusals import client_address
 from server.web.relay import Relay, relay_of
+from server.web.tenures import Tenure
 
 
 async def multiplexed_endpoint(websocket: WebSocket) -> None:
@@ -30,13 +35,22 @@ async def multiplexed_endpoint(websocket: WebSocket) -> None:
         # A store that can't be opened is told before the upgrade, where a client sees a status.
         await relay.tenants.store(tenant)
     except SyncError as error:
-        await websocket.send_denial_response(problem_response(error))
+        await websocket.send_denial_response(relay.refusals.answer(websocket, error))
         return
-    connection = Connection(websocket, admission.grant, relay.limits, relay.meters)
-    documents = Documents(relay, admission.grant, connection)
+    try:
+        with relay.quotas.staying(address_of(websocket.scope), admission.grant) as stay:
+            await _serve(websocket, relay, admission, stay.pace)
+    except RateLimited as error:
+        await websocket.send_denial_response(relay.refusals.answer(websocket, error))
+
+
+async def _serve(websocket: WebSocket, relay: Relay, admission: Admission, pace: Pace) -> None:
+    connection = Connection(websocket, admission.grant, relay.limits, relay.meters, pace, relay.refusals)
+    documents = Documents(relay, admission.grant, connection, websocket)
+    tenure = Tenure(admission.grant, None, connection.expel, documents=documents.names, lose=documents.lose)
     try:
         await websocket.accept(admission.subprotocol)
-        with relay.connections.holding(connection, MULTIPLEXED):
+        with relay.connections.holding(connection, MULTIPLEXED), relay.tenures.holding(tenure):
             await connection.run(documents.listen, handshake_timeout_s=relay.handshake_timeout_s)
     finally:
         documents.leave_all()
@@ -45,11 +59,18 @@ async def multiplexed_endpoint(websocket: WebSocket) -> None:
 class Documents:
     """The documents that one connection has open. A document is opened by asking for its state."""
 
-    def __init__(self, relay: Relay, grant: Grant, connection: Connection) -> None:
+    def __init__(self, relay: Relay, grant: Grant, connection: Connection, websocket: WebSocket) -> None:
         self._relay = relay
         self._grant = grant
         self._connection = connection
+        self._websocket = websocket
         self._open: dict[str, tuple[Host, Member]] = {}
+        self._lost: set[str] = set()
+        """Documents that were taken back while they were open, and not asked for since."""
+
+    def names(self) -> Iterable[str]:
+        """The documents that are open."""
+        return self._open.keys()
 
     async def listen(self, frame: bytes) -> None:
         """Take one frame. Raises :class:`SyncError` when the connection must end."""
@@ -74,6 +95,10 @@ class Documents:
 
     async def _enter(self, document: str, message: Message) -> tuple[Host, Member] | None:
         """Enter a room, or say why not: a refusal of one document leaves the others alone."""
+        if document in self._lost and not isinstance(message, StateRequest):
+            # It was told; what was on its way meanwhile meets nobody, and is not acknowledged.
+            return None
+        self._lost.discard(document)
         if not isinstance(message, StateRequest):
             raise OutOfTurn(f"{document} must be opened with a state request before anything else is said about it")
         maximum = self._relay.limits.documents_per_connection_max
@@ -83,17 +108,30 @@ class Documents:
         member = Member(
             next_member_id(), grant.subject, grant.may_write(document), MULTIPLEXED, self._connection.outbox
         )
+        member.rights = grant.path_rights(document)
+        member.client_address = client_address(self._websocket)
         try:
             room_id = RoomId(grant.tenant, document)
-            grant.check_read(room_id)
+            self._relay.door.check_read(grant, room_id)
             host = await self._relay.rooms.enter(room_id, member)
         except (AccessError, DocumentRetired) as error:
             self._deny(document, error)
             return None
         self._open[document] = host, member
+        if self._relay.book.now.is_revoked(grant, document):
+            # While the room was opened.
+            self.lose(document, revoked_error())
+            return None
         return host, member
 
+    def lose(self, document: str, error: SyncError) -> None:
+        """Leave a document because it was taken back, and say so."""
+        self._leave(document)
+        self._lost.add(document)
+        self._deny(document, error)
+
     def _deny(self, document: str, error: SyncError) -> None:
+        self._relay.refusals.note(self._websocket, error, document)
         self._connection.outbox.put(multiplexed.encode(document, Denied(error.code, str(error))))
 
     def _leave(self, document: str) -> None:

@@ -7,14 +7,19 @@ from dataclasses import dataclass
 from starlette.requests import HTTPConnection
 
 from crdt_sync.limits import Limits
+from server.auth.access import AccessBook
 from server.auth.client_tokens import ClientTokens
 from server.rooms.registry import Rooms
 from server.scribes.pool import Scribes
 from server.steward.supervision import Steward
+from server.storage.scrubber import Scrubber
 from server.storage.tenants import Tenants
 from server.telemetry.meters import Meters
 from server.web.connections import Connections
 from server.web.door import Door
+from server.web.quotas import Quotas
+from server.web.refusals import Refusals
+from server.web.tenures import Tenures
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +29,10 @@ class Relay:
     limits: Limits
     meters: Meters
     door: Door
+    quotas: Quotas
+    book: AccessBook
+    tenures: Tenures
+    refusals: Refusals
     tenants: Tenants
     rooms: Rooms
     connections: Connections
@@ -33,6 +42,7 @@ class Relay:
     client_tokens: ClientTokens
     public_url: str | None
     """Where pages reach the relay, if that is not where their backends do."""
+    scrubber: Scrubber
 
 
 def relay_of(connection: HTTPConnection) -> Relay:
