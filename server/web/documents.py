@@ -11,9 +11,9 @@ from starlette.responses import JSONResponse, Response
 from crdt_sync.errors import Forbidden, MalformedMessage, SyncError
 from crdt_sync.values import RoomId
 from server.auth.grants import Grant, Role
+from server.storage.audit_events import AuditEvent
 from server.storage.retiring import Order
 from server.web.bodies import read_object
-from server.web.problems import problem_response
 from server.web.relay import relay_of
 
 
@@ -29,7 +29,9 @@ async def retire_document(request: Request) -> Response:
         _check_admin(grant, room_id)
         note = await relay.rooms.retire(room_id, order)
     except SyncError as error:
-        return problem_response(error)
+        return relay.refusals.answer(request, error)
+    sentence = f"{note.why}; it goes on in {note.successor}" if note.successor else note.why
+    relay.refusals.trail.note(AuditEvent("retired", grant.tenant, grant.subject, note.document, sentence=sentence))
     return JSONResponse({"document": note.document, "why": note.why, "at_ms": note.at_ms, "successor": note.successor})
 
 

@@ -8,7 +8,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from crdt_sync.errors import SyncError
-from server.web.problems import problem_response
 from server.web.relay import relay_of
 
 
@@ -19,5 +18,5 @@ async def issue_ticket(request: Request) -> Response:
         grant = relay.door.identify(request).grant
         ticket = relay.door.tickets.issue(grant, time.time())
     except SyncError as error:
-        return problem_response(error)
+        return relay.refusals.answer(request, error)
     return JSONResponse({"ticket": ticket}, 201, {"Cache-Control": "no-store"})

@@ -22,7 +22,6 @@ from server.auth.rights import Role
 from server.rooms.dialect import Y_SWEET
 from server.web.bodies import read_body, read_object
 from server.web.one_document import serve_one_document
-from server.web.problems import problem_response
 from server.web.relay import Relay, relay_of
 from server.web.visits import visit
 
@@ -33,11 +32,12 @@ AUTHORIZATIONS: Final = ("full", "read-only")
 
 async def y_sweet_endpoint(websocket: WebSocket) -> None:
     """``/d/{id}/ws/{id}``. Refuse before the upgrade, with a reason; or let the connection into its room."""
+    relay, document = relay_of(websocket), ""
     try:
         document = y_sweet.document_of(_doc_id(websocket.path_params["path"]))
-        admission = relay_of(websocket).door.admit(websocket, None, document)
+        admission = relay.door.admit(websocket, None, document)
     except SyncError as error:
-        await websocket.send_denial_response(problem_response(error))
+        await websocket.send_denial_response(relay.refusals.answer(websocket, error, document))
         return
     await serve_one_document(websocket, admission, document, Y_SWEET, y_sweet.decode)
 
@@ -52,7 +52,7 @@ async def new_document(request: Request) -> Response:
         doc_id = fields.get("docId") or secrets.token_hex(16)
         grant.check_write(RoomId(grant.tenant, y_sweet.document_of(doc_id)))
     except SyncError as error:
-        return problem_response(error)
+        return relay.refusals.answer(request, error)
     return JSONResponse({"docId": doc_id}, headers=NO_STORE)
 
 
@@ -62,7 +62,7 @@ async def check_store(request: Request) -> Response:
     try:
         grant = relay.door.admit(request, None).grant
     except SyncError as error:
-        return problem_response(error)
+        return relay.refusals.answer(request, error)
     try:
         await relay.tenants.store(grant.tenant)
         relay.tenants.check_free_space()
@@ -83,7 +83,7 @@ async def authorize_client(request: Request) -> Response:
         async with visit(relay, grant, document):
             pass
     except SyncError as error:
-        return problem_response(error)
+        return relay.refusals.answer(request, error)
     base_url = f"{_own_url(relay, request)}/d/{doc_id}"
     body = {
         "url": f"ws{base_url.removeprefix('http')}/ws",
@@ -105,7 +105,7 @@ async def read_as_update(request: Request) -> Response:
             parts = await visitor.read()
         update = parts[0] if len(parts) == 1 else await relay.scribes.diff(None, parts, {})
     except SyncError as error:
-        return problem_response(error)
+        return relay.refusals.answer(request, error)
     return Response(update, media_type="application/octet-stream", headers=NO_STORE)
 
 
@@ -120,7 +120,7 @@ async def write_update(request: Request) -> Response:
         async with visit(relay, grant, document) as visitor:
             await visitor.write(update)
     except SyncError as error:
-        return problem_response(error)
+        return relay.refusals.answer(request, error)
     return Response(headers=NO_STORE)
 
 
