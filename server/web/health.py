@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from crdt_sync.errors import StoreUnavailable
 from server.steward.supervision import Steward
-from server.web.relay import relay_of
+from server.web.relay import Relay, relay_of
 
 
 async def live(_request: Request) -> Response:
@@ -20,6 +22,7 @@ async def ready(request: Request) -> Response:
     relay = relay_of(request)
     reasons = {f"tenant {tenant}": why for tenant, why in relay.tenants.failures().items()}
     reasons |= {f"room {room}": why for room, why in relay.rooms.failures().items()}
+    reasons |= relay.scrubber.lost()
     try:
         relay.meters.free_space_bytes.set(relay.tenants.check_free_space())
     except StoreUnavailable as error:
@@ -32,8 +35,14 @@ async def ready(request: Request) -> Response:
             "rooms": len(relay.rooms.open_rooms()),
             "steward": _describe(relay.steward),
             "quarantined": relay.rooms.quarantined(),
+            **_risks(relay),
         }
     )
+
+
+def _risks(relay: Relay) -> dict[str, Any]:
+    """Damage that costs nothing yet. Whoever reads this should look at that disk."""
+    return {"at_risk": relay.scrubber.at_risk()} if relay.scrubber.at_risk() else {}
 
 
 def _describe(steward: Steward | None) -> str:
