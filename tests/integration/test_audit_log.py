@@ -12,7 +12,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from crdt_sync.protocol.messages import Authenticate, NewUpdate, StateReply, StateRequest
-from server.storage.audit import RELAY_LOG, audits_on_disk, read_audit
+from server.storage.audit import RELAY_LOG, audit_file, audits_on_disk, read_audit
 from tests.integration.http_requests import ask
 from tests.integration.raw_member import Author, open_raw
 from tests.integration.raw_provider import open_provider
@@ -204,3 +204,19 @@ async def test_the_audit_log_is_shown_as_a_table_that_no_client_can_disturb(rela
     assert "\x1b" not in table
     for options in (["--tenant", "nobody"], ["--kind", "x"], ["--since", "x"]):
         assert (await relay.run_command("audit", *options)).returncode == 2
+
+
+async def test_verify_finds_an_event_that_was_changed(relay: RelayProcess) -> None:
+    async with open_raw(relay, "notes") as member:
+        await member.join()
+    assert await knock(relay, "/ws/acme/x", relay.token(subject="mallory", documents=["notes"])) == 403
+    assert await relay.stop() == 0
+    whole = await relay.run_command("verify")
+    assert whole.returncode == 0, whole.stdout
+    assert " (audit log): 1 events" in whole.stdout
+    path = audit_file(relay.data, "acme")
+    path.write_bytes(path.read_bytes().replace(b"mallory", b"someone"))
+    damaged = await relay.run_command("verify", "--tenant", "acme")
+    assert damaged.returncode == 1
+    assert "DAMAGED  acme/" in damaged.stdout
+    assert "(audit log)" in damaged.stdout
