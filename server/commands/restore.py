@@ -53,7 +53,8 @@ async def _restore(source: Path, tenant: str | None, data_dir: Path, retired_in:
         for name in tenants:
             copy = manifest.tenants[name]
             again = [note for note in notes[name] if note.successor is None]
-            await restore_tenant(source, copy, data_dir, name, retire=again, progress=stages)
+            kept = manifest.quarantines.get(name)
+            await restore_tenant(source, copy, data_dir, name, quarantine=kept, retire=again, progress=stages)
     for name in tenants:
         documents = len(manifest.tenants[name].contents.documents)
         typer.echo(f"ok  {name}: {documents} documents, as of {manifest.made_at}")

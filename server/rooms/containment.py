@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -74,7 +74,7 @@ class Containment:
                 through = history.seq - history.tail_length
                 numbers = {place + through + 1: history.tail()[place] for place in places}
                 reached = {number: await self._reach(scribes, history, number) for number in numbers}
-                await self._set_aside(room, update_log, reached, how, poisoned)
+                await self.set_aside(room, update_log, reached, how, poisoned)
             case Unexplained(why) if poisoned is not None:
                 # The log loads, so what was wrong was in the snapshot alone.
                 log.warning("poisoned snapshot is passed over", room=str(room), search=why)
@@ -98,9 +98,15 @@ class Containment:
             log.warning("reach not found", error=str(error))
             return update
 
-    async def _set_aside(
-        self, room: RoomId, update_log: UpdateLog, reached: dict[int, bytes], how: str, poisoned: int | None
+    async def set_aside(
+        self,
+        room: RoomId,
+        update_log: UpdateLog,
+        reached: Mapping[int, bytes],
+        how: str,
+        poisoned: int | None = None,
     ) -> None:
+        """Keep the numbers of ``reached`` elsewhere, each with the deletes that it comes to, and serve them no more."""
         async with self._rooms.interrupted(room, RoomClosing(f"room {room} goes on without an update that does harm")):
             # Nobody writes now; what came during the search is in the log.
             ward = await self._quarantines.ward(room)

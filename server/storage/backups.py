@@ -6,8 +6,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -15,9 +15,12 @@ from crdt_sync.errors import InvalidName, StoreCorrupted, StoreError, StoreTooNe
 from crdt_sync.stores.copying import Contents, Standing, check_copy, copy_store
 from crdt_sync.stores.custody import sync_folder
 from crdt_sync.values import check_tenant
+from server.storage.quarantine import KIND as QUARANTINE
+from server.storage.quarantine import quarantine_file
 from server.storage.tenants import KIND, tenant_file
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+"""2 since what is set aside has files of its own."""
 MANIFEST: Final = "manifest.json"
 SUMS: Final = "SHA256SUMS"
 CHUNK_BYTES: Final = 1 << 20
@@ -47,6 +50,13 @@ class Manifest:
     tenants: Mapping[str, TenantCopy]
     left_out: Mapping[str, str]
     """Tenants that could not be copied, and why."""
+    quarantines: Mapping[str, TenantCopy] = field(default_factory=dict)
+    """What is set aside, of those tenants that have any."""
+
+    def copies(self) -> Iterator[tuple[str, TenantCopy]]:
+        """Every file of the backup but the manifest, with the name that it must have."""
+        yield from ((f"{tenant}.db", copy) for tenant, copy in self.tenants.items())
+        yield from ((f"{tenant}.{QUARANTINE}.db", copy) for tenant, copy in self.quarantines.items())
 
     def text(self) -> str:
         """The manifest as it is written."""
@@ -61,7 +71,8 @@ class Manifest:
             if plain["format"] > FORMAT:
                 raise StoreTooNew(f"{path} has format {plain['format']}; this version knows formats up to {FORMAT}")
             tenants = {check_tenant(name): _tenant_copy(copy) for name, copy in plain["tenants"].items()}
-            return cls(str(plain["program"]), str(plain["made_at"]), tenants, dict(plain["left_out"]))
+            kept = {check_tenant(name): _tenant_copy(copy) for name, copy in plain.get("quarantines", {}).items()}
+            return cls(str(plain["program"]), str(plain["made_at"]), tenants, dict(plain["left_out"]), kept)
         except (AttributeError, InvalidName, KeyError, TypeError, ValueError, RecursionError) as error:
             raise StoreCorrupted(f"{path} is no manifest of a backup: {error!r}") from error
 
@@ -90,17 +101,23 @@ async def make_backup(
     try:
         work.mkdir(parents=True, mode=0o700)
         copies: dict[str, TenantCopy] = {}
+        kept: dict[str, TenantCopy] = {}
         failures: dict[str, StoreError] = {}
         for tenant in tenants:
             try:
                 copies[tenant] = await _copy_tenant(data_dir, tenant, work, progress)
+                # After the documents: what they say is set aside is in it then.
+                if quarantine_file(data_dir, tenant).exists():
+                    kept[tenant] = await _copy_quarantine(data_dir, tenant, work, progress)
             except StoreError as error:
-                (work / f"{tenant}.db").unlink(missing_ok=True)
+                copies.pop(tenant, None)
+                for name in (f"{tenant}.db", f"{tenant}.{QUARANTINE}.db"):
+                    (work / name).unlink(missing_ok=True)
                 failures[tenant] = error
         if failures and not copies:
             raise next(iter(failures.values()))
         left_out = {tenant: f"{error} [{error.code}]" for tenant, error in failures.items()}
-        manifest = Manifest(program, made_at, copies, left_out)
+        manifest = Manifest(program, made_at, copies, left_out, kept)
         _write(work / MANIFEST, manifest.text())
         _write(work / SUMS, _sums(work, manifest))
         sync_folder(work)
@@ -116,17 +133,24 @@ async def make_backup(
 
 
 async def _copy_tenant(data_dir: Path, tenant: str, work: Path, progress: Progress) -> TenantCopy:
-    target = work / f"{tenant}.db"
+    return await _copy_store(tenant_file(data_dir, tenant), work / f"{tenant}.db", KIND, tenant, progress)
 
+
+async def _copy_quarantine(data_dir: Path, tenant: str, work: Path, progress: Progress) -> TenantCopy:
+    target = work / f"{tenant}.{QUARANTINE}.db"
+    return await _copy_store(quarantine_file(data_dir, tenant), target, QUARANTINE, tenant, progress)
+
+
+async def _copy_store(source: Path, target: Path, kind: str, tenant: str, progress: Progress) -> TenantCopy:
     def copied(done: int, total: int) -> None:
         progress(f"{tenant}: pages copied", done, total)
 
     def checked(document: str, done: int, total: int) -> None:
         progress(f"{tenant}/{document}: rows checked", done, total)
 
-    identity = await copy_store(tenant_file(data_dir, tenant), target, kind=KIND, progress=copied)
-    contents = await check_copy(target, identity, kind=KIND, progress=checked)
-    return TenantCopy(target.name, target.stat().st_size, _sha256(target, sync=True), contents)
+    identity = await copy_store(source, target, kind=kind, progress=copied)
+    contents = await check_copy(target, identity, kind=kind, progress=checked)
+    return TenantCopy(target.name, os.stat(target).st_size, _sha256(target, sync=True), contents)
 
 
 def read_backup(folder: Path, *, progress: Progress) -> Manifest:
@@ -140,9 +164,9 @@ def read_backup(folder: Path, *, progress: Progress) -> Manifest:
         if _line(hashlib.sha256(manifest_bytes).hexdigest(), MANIFEST).encode() not in sums.splitlines(keepends=True):
             raise StoreCorrupted(f"{folder / MANIFEST} is not the one that {SUMS} was made of")
         manifest = Manifest.parse(manifest_bytes.decode(), folder / MANIFEST)
-        for done, (tenant, copy) in enumerate(manifest.tenants.items()):
-            progress("files of the backup checked", done, len(manifest.tenants))
-            if copy.file != f"{tenant}.db" or _sha256(folder / copy.file) != copy.sha256:
+        for done, (name, copy) in enumerate(manifest.copies()):
+            progress("files of the backup checked", done, len(manifest.tenants) + len(manifest.quarantines))
+            if copy.file != name or _sha256(folder / copy.file) != copy.sha256:
                 raise StoreCorrupted(f"{folder / copy.file} is not the file that was backed up")
         if sums != _sums(folder, manifest).encode():
             raise StoreCorrupted(f"{folder / SUMS} does not hold the checksums of this backup")
@@ -158,7 +182,7 @@ def read_backup(folder: Path, *, progress: Progress) -> Manifest:
 def _sums(folder: Path, manifest: Manifest) -> str:
     """In the format of sha256sum, so that a backup can be checked where this program is not installed."""
     text = hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
-    return "".join([_line(text, MANIFEST), *(_line(copy.sha256, copy.file) for copy in manifest.tenants.values())])
+    return "".join([_line(text, MANIFEST), *(_line(copy.sha256, copy.file) for _, copy in manifest.copies())])
 
 
 def _line(digest: str, name: str) -> str:

@@ -16,6 +16,8 @@ from crdt_sync.stores.resealing import reseal_store
 from crdt_sync.stores.sqlite import open_sqlite_store
 from crdt_sync.stores.update_log import Retirement
 from server.storage.backups import Progress, TenantCopy
+from server.storage.quarantine import KIND as QUARANTINE
+from server.storage.quarantine import quarantine_file
 from server.storage.tenants import KIND, tenant_file
 
 MARK: Final = ".restored"
@@ -36,11 +38,20 @@ def is_occupied(data_dir: Path, tenant: str) -> bool:
     path = tenant_file(data_dir, tenant)
     if path.exists() or beside(path, "-wal").exists():
         return True
+    if quarantine_file(data_dir, tenant).exists() and not _workplace(path).exists():
+        return True
     return beside(path, ".identity").exists() and not _workplace(path).exists()
 
 
 async def restore_tenant(
-    backup: Path, copy: TenantCopy, data_dir: Path, tenant: str, *, retire: Sequence[Retirement], progress: Progress
+    backup: Path,
+    copy: TenantCopy,
+    data_dir: Path,
+    tenant: str,
+    *,
+    quarantine: TenantCopy | None = None,
+    retire: Sequence[Retirement],
+    progress: Progress,
 ) -> None:
     """Make the tenant's store in ``data_dir``, which has none, from its copy in ``backup``, with a new identity.
 
@@ -59,7 +70,10 @@ async def restore_tenant(
             # A sidecar without its file: whoever opens it is told that the file has gone.
             write_sidecar(path, Sidecar(identity, "closed"))
             made = work / path.name
-            await _make(backup / copy.file, copy, made, identity, retire, progress)
+            await _make(backup / copy.file, copy, KIND, made, identity, retire, progress)
+            if quarantine is not None:
+                # First: documents that say what is set aside must find it.
+                await _put_quarantine(backup, quarantine, quarantine_file(data_dir, tenant), work, retire, progress)
             beside(path, MARK).write_text(f"{REST}\n", "utf-8")
             os.replace(made, path)
             sync_folder(path.parent)
@@ -67,6 +81,9 @@ async def restore_tenant(
             if not path.exists():
                 for suffix in (".identity", MARK):
                     beside(path, suffix).unlink(missing_ok=True)
+                if quarantine is not None:
+                    for suffix in ("", ".identity"):
+                        beside(quarantine_file(data_dir, tenant), suffix).unlink(missing_ok=True)
                 shutil.rmtree(work, ignore_errors=True)
             if isinstance(error, OSError):
                 raise StoreUnavailable(f"{path}: {error}") from error
@@ -74,8 +91,28 @@ async def restore_tenant(
         shutil.rmtree(work, ignore_errors=True)
 
 
+async def _put_quarantine(
+    backup: Path, copy: TenantCopy, path: Path, work: Path, retire: Sequence[Retirement], progress: Progress
+) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    identity = uuid.uuid4().hex
+    made = work / f"{QUARANTINE}.db"
+    ended = [note for note in retire if note.document in copy.contents.documents]
+    await _make(backup / copy.file, copy, QUARANTINE, made, identity, ended, progress)
+    with hold(path, create=True):
+        write_sidecar(path, Sidecar(identity, "closed"))
+        os.replace(made, path)
+        sync_folder(path.parent)
+
+
 async def _make(
-    source: Path, copy: TenantCopy, made: Path, identity: str, retire: Sequence[Retirement], progress: Progress
+    source: Path,
+    copy: TenantCopy,
+    kind: str,
+    made: Path,
+    identity: str,
+    retire: Sequence[Retirement],
+    progress: Progress,
 ) -> None:
     def resealed(document: str, done: int, total: int) -> None:
         progress(f"{document}: rows sealed anew", done, total)
@@ -85,12 +122,12 @@ async def _make(
 
     shutil.copyfile(source, made)
     await reseal_store(made, copy.contents.identity, identity, progress=resealed)
-    contents = await check_copy(made, identity, kind=KIND, progress=checked)
+    contents = await check_copy(made, identity, kind=kind, progress=checked)
     found = {name: standing.last_seq for name, standing in contents.documents.items()}
     if found != {name: standing.last_seq for name, standing in copy.contents.documents.items()}:
         raise StoreCorrupted(f"{source} does not hold the documents that its manifest names")
     if retire:
-        async with open_sqlite_store(made, create=False, kind=KIND) as store:
+        async with open_sqlite_store(made, create=False, kind=kind) as store:
             for note in retire:
                 await store.retire(note.document, note.why, note.at_ms, note.successor)
     with made.open("r+b") as file:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from crdt_sync.protocol.wire import uint
 from crdt_sync.updates.encode import write_update
 
-DEPTH = 60_000
-"""So many types, each in the one before it, are more than a stack holds; 10,000 are not."""
+DEPTH = 40_000
+"""So many types, each in the one before it, are more than a stack holds; 26,000 are not."""
 
 
 def nested_types(depth: int = DEPTH, client_id: int = 1) -> bytes:
