@@ -7,7 +7,7 @@ from enum import Enum
 from random import Random
 
 from crdt_sync.errors import StoreUnavailable
-from crdt_sync.stores.update_log import Loaded, Record, Snapshot, check_snapshot
+from crdt_sync.stores.update_log import Binding, Loaded, Record, Snapshot, check_snapshot
 
 
 class PeerDisk:
@@ -69,12 +69,14 @@ class RelayDisk:
         self.archive: list[Record] = []
         """Every row that ever became durable, those too that a snapshot has replaced."""
         self.snapshot: Snapshot | None = None
+        self.bindings: dict[int, Binding] = {}
         self.next_failure: Failure | None = None
 
-    def append(self, records: Sequence[Record]) -> int:
+    def append(self, records: Sequence[Record], bindings: Sequence[Binding] = ()) -> int:
         failure, self.next_failure = self.next_failure, None
         if failure is not Failure.REFUSED:
             self.archive += records
+            self.bindings |= {binding.client: binding for binding in bindings}
         if failure is not None:
             raise StoreUnavailable(failure.value)
         return len(self.archive)
@@ -86,4 +88,4 @@ class RelayDisk:
 
     def load(self) -> Loaded:
         through = self.snapshot.through if self.snapshot else 0
-        return Loaded(self.snapshot, tuple(self.archive[through:]))
+        return Loaded(self.snapshot, tuple(self.archive[through:]), bindings=dict(self.bindings))

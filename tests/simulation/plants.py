@@ -24,6 +24,7 @@ from crdt_sync.updates.pieces import Piece, Span, whole
 from crdt_sync.updates.ranges import Range
 from crdt_sync.values import ClientId
 from server.rooms.keeper import Keeper, open_keeper
+from server.rooms.ownership import Owners
 from server.rooms.room import Room
 from server.rooms.turn import Broadcast, Kept, Listens, MemberId, Reply, Turn
 from tests.simulation.actors import Till
@@ -100,6 +101,13 @@ class ForgetsItsLog(SimulatedHost):
 
     def open_keeper(self, loaded: Loaded) -> Keeper | None:
         return open_keeper(ROOM.document, RELAY_CLIENT + loaded.last_seq, (), LIMITS)
+
+
+class ForgetsItsOwners(SimulatedHost):
+    """Knows whose each client id is as long as the room stays open."""
+
+    def open_owners(self, loaded: Loaded) -> Owners:
+        return Owners()
 
 
 class CompactsPastItsSnapshot(SimulatedHost):

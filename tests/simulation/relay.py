@@ -14,7 +14,7 @@ from typing import Final
 
 from crdt_sync.errors import ProtocolError, RoomClosing, StoreError, SyncError
 from crdt_sync.protocol.messages import NewUpdate, StateReply, StateRequest
-from crdt_sync.stores.update_log import Loaded, Record, Snapshot
+from crdt_sync.stores.update_log import Binding, Loaded, Record, Snapshot
 from server.rooms.audience import Audience
 from server.rooms.dialect import Dialect
 from server.rooms.history import History
@@ -22,6 +22,7 @@ from server.rooms.inbox import Inbox
 from server.rooms.keeper import AUTHOR, Keeper, open_keeper
 from server.rooms.member import Member
 from server.rooms.outbox import Outbox
+from server.rooms.ownership import Owners
 from server.rooms.room import Room
 from server.rooms.turn import Arrived, Compacted, Departed, Drained, Envelope, Said, Turn
 from server.scribes.tasks import compact
@@ -123,13 +124,16 @@ class SimulatedHost:
         self.disk = disk
         self.witness = witness
         loaded = disk.load()
-        self.room = room_type(open_history(loaded), LIMITS, self.open_keeper(loaded))
+        self.room = room_type(open_history(loaded), LIMITS, self.open_keeper(loaded), self.open_owners(loaded))
         self.inbox = Inbox(LIMITS.inbox_messages_max)
         self.audience = Audience(ROOM, self.room.history.seq, self.inbox, meters)
         self.turn: Turn | None = None
         self.batch: Sequence[Envelope] = ()
         self.is_appended = False
         self.compaction: Compaction | None = None
+
+    def open_owners(self, loaded: Loaded) -> Owners:
+        return Owners(loaded.bindings)
 
     def open_keeper(self, loaded: Loaded) -> Keeper | None:
         """As the registry does. Nobody has written under its id: with every update on the disk there is another."""
@@ -170,9 +174,11 @@ class SimulatedHost:
     def append(self) -> None:
         assert self.turn is not None
         records = [Record(kept.update, kept.author, 0) for kept in self.turn.kept]
+        bindings = [binding for kept in self.turn.kept for binding in kept.bindings]
+        self._check_owners(bindings)
         before = len(self.disk.archive)
         try:
-            seq = self.disk.append(records)
+            seq = self.disk.append(records, bindings)
         finally:
             sources = [envelope.update.raw for envelope in self.batch if isinstance(envelope, Said) and envelope.update]
             for record in self.disk.archive[before:]:
@@ -180,6 +186,16 @@ class SimulatedHost:
         self.is_appended = True
         if seq != self.room.history.seq:
             self.witness.accuse("P12", f"the log stands at {seq}, its room at {self.room.history.seq}")
+
+    def _check_owners(self, bindings: Sequence[Binding]) -> None:
+        """P33: who has written under an id is its owner for good."""
+        for binding in bindings:
+            held = self.disk.bindings.get(binding.client)
+            if held is not None and held.how != "carried" and held.subject != binding.subject:
+                self.witness.accuse("P33", f"{binding.client} was {held.subject}'s, and is {binding.subject}'s now")
+            if held is not None and held.how == binding.how:
+                self.witness.accuse("P33", f"{binding.client} is bound to {binding.subject} once more")
+            self.witness.reached(f"client ids {binding.how}")
 
     def deliver(self) -> None:
         assert self.turn is not None

@@ -88,5 +88,9 @@ def test_P21_catches_a_relay_that_forgets_the_movements_of_its_log() -> None:
     check_caught(Cast(host=plants.ForgetsItsLog), "P21")
 
 
+def test_P33_catches_a_relay_that_forgets_whose_client_ids_are() -> None:
+    check_caught(Cast(host=plants.ForgetsItsOwners), "P33")
+
+
 def test_P12_catches_a_snapshot_that_stands_for_more_than_it_holds() -> None:
     check_caught(Cast(host=plants.CompactsPastItsSnapshot), "P12")
