@@ -1,7 +1,7 @@
 """``python -m tests.faults.nursery``: a process under the shim that forks one workload after the other.
 
 Each line of its input is ``FOLDER ROUNDS``; it answers with how the child ended: its exit code (3 when the store
-said that it can't do its part), or minus its signal.
+said that it can't do its part), or minus its signal, and what the store said.
 To fork is ten times quicker than to start Python anew. With the argument ``careless`` the stores don't wait for their
 disk: a test must find that out."""
 
@@ -28,20 +28,25 @@ def main() -> None:
         vars(connection)["WRITER_PRAGMAS"] = ("synchronous = NORMAL", *rest)
     for line in sys.stdin:
         folder, rounds = line.rsplit(" ", 1)
+        ours, theirs = os.pipe()
         child = os.fork()
         if child == 0:
-            live(Path(folder), int(rounds))
+            live(Path(folder), int(rounds), theirs)
+        os.close(theirs)
+        with open(ours) as words:
+            why = words.read().replace("\n", " ")
         _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)
+        print(os.waitstatus_to_exitcode(status), why, flush=True)
 
 
-def live(folder: Path, rounds: int) -> None:
+def live(folder: Path, rounds: int, words: int) -> None:
     code = 1
     try:
         asyncio.run(work(folder, rounds))
         code = 0
-    except StoreError:
+    except StoreError as error:
         code = EXIT_REFUSED
+        os.write(words, f"{error.code}: {error}".encode())
     except BaseException:
         traceback.print_exc()
         raise

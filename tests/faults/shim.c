@@ -24,6 +24,7 @@
 enum { CALLS, AT, ACTION, ERRNO, MASK, CLOCK_STEP_NS, FIRED, WORDS };
 enum { NOTHING, KILL_BEFORE, KILL_AFTER, KILL_WITHIN, FAIL_ONCE, FAIL_ALWAYS };
 enum { OP_WRITE = 1, OP_SYNC = 2, OP_TRUNCATE = 4, OP_RENAME = 8, OP_UNLINK = 16, OP_CREATE = 32 };
+enum { SECTOR_BYTES = 512 };
 enum { FAILED = 1 }; /* Stands as the length of a sync that failed. */
 enum { CONTROL_BYTES = 4096, FIRED_PATH = 1024, PATH_BYTES = 1024 };
 
@@ -118,6 +119,12 @@ static int fails(int64_t action) {
     return 1;
 }
 
+/* A write is torn between two sectors, if at all: neither a kill nor a disk cuts within one. */
+static size_t half(off_t offset, size_t bytes) {
+    off_t edge = (offset + (off_t)bytes / 2) / SECTOR_BYTES * SECTOR_BYTES;
+    return edge > offset ? (size_t)(edge - offset) : 0;
+}
+
 static ssize_t do_write(int fd, const void *data, size_t bytes, off_t offset, int is_at) {
     char path[PATH_BYTES];
     if (!path_of(fd, path)) {
@@ -127,7 +134,8 @@ static ssize_t do_write(int fd, const void *data, size_t bytes, off_t offset, in
     int64_t action = verdict(OP_WRITE, path);
     ssize_t written = -1;
     if (!fails(action)) {
-        size_t wanted = action == KILL_WITHIN ? bytes / 2 : bytes;
+        if (!is_at) offset = syscall(SYS_lseek, fd, 0, SEEK_CUR);
+        size_t wanted = action == KILL_WITHIN ? half(offset, bytes) : bytes;
         written = is_at ? syscall(SYS_pwrite64, fd, data, wanted, offset) : syscall(SYS_write, fd, data, wanted);
         if (!is_at) offset = syscall(SYS_lseek, fd, 0, SEEK_CUR) - written;
         if (written >= 0) note(OP_WRITE, path, inode_of(fd), offset, written, data, written);

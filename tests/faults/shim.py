@@ -41,7 +41,7 @@ class Action(IntEnum):
     KILL_BEFORE = 1
     KILL_AFTER = 2
     KILL_WITHIN = 3
-    """Of a write, the first half is done; another call is not begun."""
+    """Of a write, the first half is done, up to a sector's edge; another call is not begun."""
     FAIL_ONCE = 4
     FAIL_ALWAYS = 5
     """This call and every later one."""

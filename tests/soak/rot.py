@@ -19,7 +19,7 @@ def run(it: Soak) -> None:
     flips, misplaced = it.times(FLIPS), it.times(MISPLACED)
     while flips > 0 or misplaced > 0:
         with scratch_folder() as folder:
-            some = min(flips, BATCH), min(misplaced, BATCH // 10)
+            some = max(0, min(flips, BATCH)), max(0, min(misplaced, BATCH // 10))
             noticed, wrong = asyncio.run(rot(folder, *some, it.random))
         it.reached.update(noticed)
         for what in wrong:
