@@ -18,12 +18,12 @@ from server.rooms import containment
 from server.rooms.host import CompactionRule, HostParts
 from server.rooms.registry import open_rooms
 from server.scribes.pool import open_scribes
-from server.storage.quarantine import open_quarantines
+from server.storage.quarantine import Quarantines, open_quarantines
 from server.storage.tenants import open_tenants
 from server.telemetry.meters import Meters
 
 NUMBER = 3
-CALLS = {"keep": (containment.Quarantines, "keep"), "mark": (sqlite_log.SqliteLog, "mark")}
+CALLS = {"keep": (Quarantines, "keep"), "mark": (sqlite_log.SqliteLog, "mark")}
 
 
 def die_at(step: int) -> None:

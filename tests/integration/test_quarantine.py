@@ -63,9 +63,7 @@ async def test_P34_a_kill_in_the_middle_of_it_loses_nothing(tmp_path: Path, step
     arguments = [sys.executable, "-m", "tests.integration.quarantine_child", str(tmp_path), f"acme/{ATTACKED}"]
     run = partial(subprocess.run, cwd=ROOT, timeout=DEADLINE_S, check=False)
     for at in (step, 0) if step else (0,):
-        ended = await asyncio.to_thread(
-            subprocess.run, [*arguments, str(at)], cwd=ROOT, timeout=DEADLINE_S, check=False
-        )
+        ended = await asyncio.to_thread(run, [*arguments, str(at)])
         assert ended.returncode == (-signal.SIGKILL if at else 0)
         ward, mark, logged, served = await found_on_disk(tmp_path)
         assert logged == updates

@@ -7,7 +7,15 @@ from pathlib import Path
 from tests.integration.hostile_documents import both
 from tests.integration.raw_member import Author, content_of, open_raw
 from tests.integration.relay_process import eventually
-from tests.integration.stewards import LINUX, becomes, decisions, open_shop, relay_with_steward, set_prices_at_once, till
+from tests.integration.stewards import (
+    LINUX,
+    becomes,
+    decisions,
+    open_shop,
+    relay_with_steward,
+    set_prices_at_once,
+    till,
+)
 
 CATALOG = "inventory/catalog"
 
@@ -41,5 +49,3 @@ async def test_P34_what_ends_the_steward_is_set_aside_while_other_tenants_are_lo
         assert (await content_of(relay, CATALOG, tenant="attacked"))["honest"] == 1
         assert "steward rests from a tenant" in relay.log
         assert f"attacked/{CATALOG}" in relay.log
-
-
