@@ -7,7 +7,7 @@ import dataclasses
 import gc
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import structlog
@@ -110,9 +110,7 @@ async def open_relay(settings: Settings, own_url: str | None = None) -> AsyncIte
     meters = Meters()
     own_secret = secrets.token_bytes(SECRET_BYTES)
     quotas = Quotas(settings.limits, meters)
-    steward = None
-    if settings.steward == "on" and own_url is not None:
-        steward = _steward(settings, meters, own_url, own_secret)
+    steward = _steward(settings, meters, own_url, own_secret)
     async with AsyncExitStack() as stack:
         trail = await stack.enter_async_context(
             open_audit(settings.data_dir, on_written=meters.audit_rows.inc, on_lost=meters.audit_lost.inc)
@@ -123,19 +121,7 @@ async def open_relay(settings: Settings, own_url: str | None = None) -> AsyncIte
             open_tenants(settings.data_dir, served=settings.tenants, free_space_bytes_min=settings.free_space_bytes_min)
         )
         quarantines = await stack.enter_async_context(open_quarantines(settings.data_dir))
-
-        def note_death(how: str) -> None:
-            meters.scribe_deaths.inc()
-            log.warning("scribe died", how=how)
-
-        scribes = await stack.enter_async_context(
-            open_scribes(
-                count=settings.scribe_count,
-                memory_bytes_max=settings.scribe_memory_bytes_max,
-                timeout_s=settings.scribe_timeout_s,
-                on_death=note_death,
-            )
-        )
+        scribes = await stack.enter_async_context(_open_scribes(settings, meters))
         parts = _host_parts(settings, scribes, meters, tenants, trail)
         on_visit = None if steward is None else steward.visited
         rooms = await stack.enter_async_context(
@@ -177,6 +163,19 @@ async def open_relay(settings: Settings, own_url: str | None = None) -> AsyncIte
         )
 
 
+def _open_scribes(settings: Settings, meters: Meters) -> AbstractAsyncContextManager[Scribes]:
+    def note_death(how: str) -> None:
+        meters.scribe_deaths.inc()
+        log.warning("scribe died", how=how)
+
+    return open_scribes(
+        count=settings.scribe_count,
+        memory_bytes_max=settings.scribe_memory_bytes_max,
+        timeout_s=settings.scribe_timeout_s,
+        on_death=note_death,
+    )
+
+
 def _access_book(settings: Settings, trail: AuditTrail) -> AccessBook:
     book = AccessBook(
         settings.data_dir,
@@ -188,7 +187,9 @@ def _access_book(settings: Settings, trail: AuditTrail) -> AccessBook:
     return book
 
 
-def _steward(settings: Settings, meters: Meters, own_url: str, own_secret: bytes) -> Steward:
+def _steward(settings: Settings, meters: Meters, own_url: str | None, own_secret: bytes) -> Steward | None:
+    if settings.steward == "off" or own_url is None:
+        return None
     instructions = Instructions(
         relay=own_url,
         folder=str(settings.data_dir / "steward"),

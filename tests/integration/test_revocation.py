@@ -275,3 +275,14 @@ async def test_an_order_that_makes_no_sense_is_refused(relay: RelayProcess, body
     assert status in {400, 404, 413}
     assert problem["detail"]
     assert (await ask(relay, "GET", "/api/v1/audit", token))[0] == 200
+
+
+async def test_a_relay_is_not_started_on_a_damaged_access_file(tmp_path: Path) -> None:
+    relay = RelayProcess(tmp_path)
+    await revoke(relay, "--user", "ada")
+    path = relay.data / "access.jsonl"
+    path.write_bytes(path.read_bytes().replace(b"ada", b"bob"))
+    started = await relay.run_command("serve", "--port", "0")
+    assert started.returncode == 1
+    assert "access.jsonl is damaged (line 1)" in started.stderr
+    assert "Traceback" not in started.stderr
