@@ -24,7 +24,7 @@ console.warn = (...words) => warnings.push(words.join(' '))
 const base64 = bytes => Buffer.from(bytes).toString('base64')
 
 class Client {
-  constructor({ version, serverUrl, room, params, protocols, offline }) {
+  constructor({ version, serverUrl, room, params, protocols, offline, tabs = false }) {
     this.doc = version === 4 ? new Y14.Doc() : new Y.Doc()
     this.edits = 0 // local transactions so far
     this.echoed = 0 // of these, how many the relay has echoed, which it does once they are on disk
@@ -56,7 +56,7 @@ class Client {
     }
     this.doc.on('update', (_update, origin) => { if (origin !== this.provider) this.edits++ })
     this.provider = new providers[version](serverUrl, room, this.doc, {
-      WebSocketPolyfill: Socket, disableBc: true, params, protocols, connect: !offline, maxBackoffTime: 200,
+      WebSocketPolyfill: Socket, disableBc: !tabs, params, protocols, connect: !offline, maxBackoffTime: 200,
     })
   }
 
@@ -86,6 +86,7 @@ const commands = {
   hocuspocus: (name, call, ...rest) => hocuspocus[call](of(name), ...rest),
   openYSweet: (name, options) => { clients.set(name, new YSweetClient(options)) },
   more: name => of(name).more,
+  setParams: (name, params) => { of(name).provider.params = params },
   setAuth: (name, auth) => { of(name).auth = auth },
   backend: (call, ...rest) => backend[call](...rest),
   connect: name => of(name).provider.connect(),
