@@ -1,7 +1,7 @@
 # Every target works from a fresh clone: what it needs is installed into .venv and tests/interop/node, once.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check types floors style test-only simulate simulator soak bench replay system clean
+.PHONY: help run test check types floors style test-only simulate simulator soak bench bench-full replay system clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -44,8 +44,13 @@ simulate: .venv/.equipped ## Replay one simulated world and print what happened:
 soak: .venv/.equipped $(NODE)/.installed ## Long runs that are no tests: make soak ARGS="hostile --scale 0.1 --seed 7"
 	@$(BIN)/python -m tests.soak $(ARGS)
 
-bench: .venv/.equipped ## Run the benchmarks and print their tables
-	@$(BIN)/python -m benchmarks $(ARGS)
+bench: .venv/.equipped ## Measure the relay beside its peers, in minutes; others with ARGS="gate forks"
+	@$(BIN)/python -m benchmarks --workloads --check $(ARGS)
+
+# On an idle machine: with other work beside it, figures say more about that work.
+bench-full: .venv/.equipped ## Run all benchmarks, the workloads in full, and draw their plots
+	@$(BIN)/python -m pip install -qq --editable '.[test,bench]'
+	@$(BIN)/python -m benchmarks --full --check $(ARGS)
 
 replay: .venv/.installed ## Send the retail data set through peers and a relay, and compare the sums
 	@$(BIN)/crdt-sync replay retail --data $(DATA)/online_retail.csv.gz --peers 8 --relay embedded $(ARGS)
