@@ -20,6 +20,7 @@ from server.app import build_app
 from server.auth.keys import load_jwks, load_or_create_secret
 from server.auth.tokens import issue_token
 from server.commands.options import Config, Data
+from server.commands.revoke import book_of
 from server.settings import Settings, SettingsError, load_settings
 from server.telemetry.logs import configure_logging
 from server.web.edge import SPARE_FILES, sockets_max
@@ -47,10 +48,11 @@ def serve(
     """
     settings = load_settings(config, host=host, port=port, data_dir=data)
     configure_logging(settings.log_level, settings.log_format)
-    # Keys are read again when the application starts; wrong ones are said here, before anything listens.
+    # Keys and the access file are read again when the application starts; what is wrong is said here, before anything listens.
     load_or_create_secret(settings.secret_path)
     if settings.jwks_file is not None:
         load_jwks(settings.jwks_file)
+    book_of(settings).open()
     _allow_files(settings.limits)
     listener = _listen(settings)
     address = _address(listener)
