@@ -14,7 +14,7 @@ import struct
 from collections.abc import Sequence
 from typing import Final
 
-COMPACT, DIFF, VIEW, CHECK, EXAMINE, REACH = range(1, 7)
+COMPACT, DIFF, VIEW, CHECK, EXAMINE, REACH, PROVE = range(1, 8)
 READY, DONE, REFUSED = 16, 17, 18
 LAST: Final = 128
 

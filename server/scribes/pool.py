@@ -14,7 +14,7 @@ from typing import Any, Final
 from crdt_sync.errors import ReplicaBroken, ScribeDied, SnapshotMismatch, SyncError
 from crdt_sync.protocol import state_vector
 from crdt_sync.values import StateVector
-from server.scribes.frames import CHECK, COMPACT, DIFF, EXAMINE, REACH, REFUSED, VIEW
+from server.scribes.frames import CHECK, COMPACT, DIFF, EXAMINE, PROVE, REACH, REFUSED, VIEW
 from server.scribes.process import Answer, Worker, WorkerConfused, WorkerGone
 from server.scribes.turnstile import Rests, Turnstile
 
@@ -108,6 +108,12 @@ class Scribes:
         parts = [update, *_log(snapshot, updates)]
         (reached,) = await self._pool.run(REACH, parts, answers=1, tenant=self._tenant, rests=False)
         return reached
+
+    async def prove(self, document: str, snapshot: tuple[bytes, bytes] | None, updates: Sequence[bytes]) -> None:
+        """Send every update through the gate, and read all that is in a document of ours. ``snapshot`` is a state and
+        its ledger, which must be of it. Raises :class:`SnapshotMismatch`."""
+        state, ledger = (None, b"") if snapshot is None else snapshot
+        await self._run(PROVE, [document.encode(), ledger, *_log(state, updates)], answers=0)
 
     async def _run(self, task: int, parts: Sequence[bytes], *, answers: int) -> Sequence[bytes]:
         return await self._pool.run(task, parts, answers=answers, tenant=self._tenant)

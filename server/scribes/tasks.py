@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from crdt_sync.errors import ProtocolError, ReplicaBroken, SnapshotMismatch
 from crdt_sync.protocol import state_vector
 from crdt_sync.replica import Replica, replay
-from server.scribes.frames import CHECK, COMPACT, DIFF, EXAMINE, REACH, VIEW
+from server.scribes.deep import prove
+from server.scribes.frames import CHECK, COMPACT, DIFF, EXAMINE, PROVE, REACH, VIEW
 from server.scribes.history import STORED_LIMITS, History
 from server.scribes.reach import reach
 from server.scribes.verification import check_snapshot
@@ -32,6 +33,9 @@ def perform(task: int, parts: Sequence[bytes]) -> Sequence[bytes]:
         return ()
     if task == REACH:
         return (reach(parts[0], parts[1:]),)
+    if task == PROVE:
+        prove(parts[0].decode(), parts[1], parts[2:])
+        return ()
     raise ValueError(f"there is no task {task}")
 
 
