@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
+from contextlib import suppress
 from typing import Final
 
 from server.scribes.confinement import describe_end, worker_environment
@@ -41,6 +43,8 @@ class Child:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             limit=read_bytes_max,
+            # A group of its own, so that what it begets can be ended with it.
+            start_new_session=True,
             env=worker_environment(),
         )
         return cls(process, read_bytes_max)
@@ -64,9 +68,11 @@ class Child:
         return describe_end(self._process.returncode, self._stderr)
 
     def kill(self) -> None:
-        """End it now, whatever it does."""
-        if self._process.returncode is None:
-            self._process.kill()
+        """End it now, whatever it does, and all that it has begun."""
+        # Its number stands for the group as long as it, or anything that holds our pipes, is there.
+        if self._process.returncode is None or not self.stdout.at_eof():
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     async def end(self, *, patience_s: float) -> None:
         """Let it end by itself, or make it; return when nothing of it is left."""
