@@ -13,7 +13,7 @@ from server.commands.documents import Stages, opened_store, run, tenants_named
 from server.commands.options import Config, Data, Tenant
 from server.settings import load_settings
 from server.storage.backups import Manifest, read_backup
-from server.storage.restoring import is_occupied, restore_tenant
+from server.storage.restoring import is_occupied, restore_audit, restore_tenant
 from server.storage.tenants import tenants_on_disk
 
 
@@ -55,6 +55,12 @@ async def _restore(source: Path, tenant: str | None, data_dir: Path, retired_in:
             again = [note for note in notes[name] if note.successor is None]
             kept = manifest.quarantines.get(name)
             await restore_tenant(source, copy, data_dir, name, quarantine=kept, retire=again, progress=stages)
+        audits = {name: manifest.audits[name] for name in _audits(manifest, tenants)}
+        there = [
+            name for name in audits if not await restore_audit(source, audits[name], data_dir, name, progress=stages)
+        ]
+    for name in there:
+        typer.echo(f"the audit log of {name} is there already, and stays as it is")
     for name in tenants:
         documents = len(manifest.tenants[name].contents.documents)
         typer.echo(f"ok  {name}: {documents} documents, as of {manifest.made_at}")
@@ -63,6 +69,12 @@ async def _restore(source: Path, tenant: str | None, data_dir: Path, retired_in:
     for name, why in manifest.left_out.items():
         typer.echo(f"not in the backup: {name}: {why}", err=True)
     return 0
+
+
+def _audits(manifest: Manifest, tenants: Sequence[str]) -> Sequence[str]:
+    """The audit logs to put back: those of the tenants, and with every tenant the relay's own."""
+    is_all = set(tenants) == set(manifest.tenants)
+    return sorted(name for name in manifest.audits if name in tenants or (is_all and name not in manifest.tenants))
 
 
 def _wanted(manifest: Manifest, tenant: str | None, source: Path) -> Sequence[str]:

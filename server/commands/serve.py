@@ -48,7 +48,8 @@ def serve(
     """
     settings = load_settings(config, host=host, port=port, data_dir=data)
     configure_logging(settings.log_level, settings.log_format)
-    # Keys and the access file are read again when the application starts; what is wrong is said here, before anything listens.
+    # Keys and the access file are read again when the application starts; wrong ones are said here, before anything
+    # listens.
     load_or_create_secret(settings.secret_path)
     if settings.jwks_file is not None:
         load_jwks(settings.jwks_file)

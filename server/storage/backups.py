@@ -15,9 +15,11 @@ from crdt_sync.errors import InvalidName, StoreCorrupted, StoreError, StoreTooNe
 from crdt_sync.stores.copying import Contents, Standing, check_copy, copy_store
 from crdt_sync.stores.custody import sync_folder
 from crdt_sync.values import check_tenant
+from server.storage.audit import KIND as AUDIT
+from server.storage.audit import RELAY_LOG, audit_file, audits_on_disk
 from server.storage.quarantine import KIND as QUARANTINE
 from server.storage.quarantine import quarantine_file
-from server.storage.tenants import KIND, tenant_file
+from server.storage.tenants import KIND, tenant_file, tenants_on_disk
 
 FORMAT: Final = 2
 """2 since what is set aside has files of its own."""
@@ -52,11 +54,14 @@ class Manifest:
     """Tenants that could not be copied, and why."""
     quarantines: Mapping[str, TenantCopy] = field(default_factory=dict)
     """What is set aside, of those tenants that have any."""
+    audits: Mapping[str, TenantCopy] = field(default_factory=dict)
+    """The audit logs, by name."""
 
     def copies(self) -> Iterator[tuple[str, TenantCopy]]:
         """Every file of the backup but the manifest, with the name that it must have."""
         yield from ((f"{tenant}.db", copy) for tenant, copy in self.tenants.items())
         yield from ((f"{tenant}.{QUARANTINE}.db", copy) for tenant, copy in self.quarantines.items())
+        yield from ((audit_copy(name), copy) for name, copy in self.audits.items())
 
     def text(self) -> str:
         """The manifest as it is written."""
@@ -72,7 +77,8 @@ class Manifest:
                 raise StoreTooNew(f"{path} has format {plain['format']}; this version knows formats up to {FORMAT}")
             tenants = {check_tenant(name): _tenant_copy(copy) for name, copy in plain["tenants"].items()}
             kept = {check_tenant(name): _tenant_copy(copy) for name, copy in plain.get("quarantines", {}).items()}
-            return cls(str(plain["program"]), str(plain["made_at"]), tenants, dict(plain["left_out"]), kept)
+            audits = {str(name): _tenant_copy(copy) for name, copy in plain.get("audits", {}).items()}
+            return cls(str(plain["program"]), str(plain["made_at"]), tenants, dict(plain["left_out"]), kept, audits)
         except (AttributeError, InvalidName, KeyError, TypeError, ValueError, RecursionError) as error:
             raise StoreCorrupted(f"{path} is no manifest of a backup: {error!r}") from error
 
@@ -114,10 +120,11 @@ async def make_backup(
                 for name in (f"{tenant}.db", f"{tenant}.{QUARANTINE}.db"):
                     (work / name).unlink(missing_ok=True)
                 failures[tenant] = error
+        audits = await _copy_audits(data_dir, tenants, work, failures, progress)
         if failures and not copies:
             raise next(iter(failures.values()))
         left_out = {tenant: f"{error} [{error.code}]" for tenant, error in failures.items()}
-        manifest = Manifest(program, made_at, copies, left_out, kept)
+        manifest = Manifest(program, made_at, copies, left_out, kept, audits)
         _write(work / MANIFEST, manifest.text())
         _write(work / SUMS, _sums(work, manifest))
         sync_folder(work)
@@ -139,6 +146,27 @@ async def _copy_tenant(data_dir: Path, tenant: str, work: Path, progress: Progre
 async def _copy_quarantine(data_dir: Path, tenant: str, work: Path, progress: Progress) -> TenantCopy:
     target = work / f"{tenant}.{QUARANTINE}.db"
     return await _copy_store(quarantine_file(data_dir, tenant), target, QUARANTINE, tenant, progress)
+
+
+async def _copy_audits(
+    data_dir: Path, tenants: Sequence[str], work: Path, failures: dict[str, StoreError], progress: Progress
+) -> dict[str, TenantCopy]:
+    """Copy the tenants' audit logs, and with every tenant the relay's own; a damaged one is noted in ``failures``."""
+    wanted = {*tenants, RELAY_LOG} if {*tenants} >= {*tenants_on_disk(data_dir)} else {*tenants}
+    copies: dict[str, TenantCopy] = {}
+    for name in (name for name in audits_on_disk(data_dir) if name in wanted):
+        target = work / audit_copy(name)
+        try:
+            copies[name] = await _copy_store(audit_file(data_dir, name), target, AUDIT, name, progress)
+        except StoreError as error:
+            target.unlink(missing_ok=True)
+            failures[f"{name} (audit log)"] = error
+    return copies
+
+
+def audit_copy(name: str) -> str:
+    """The file of an audit log in a backup; no tenant's name begins with a sign."""
+    return f"_{AUDIT}.{name}.db"
 
 
 async def _copy_store(source: Path, target: Path, kind: str, tenant: str, progress: Progress) -> TenantCopy:
@@ -165,7 +193,7 @@ def read_backup(folder: Path, *, progress: Progress) -> Manifest:
             raise StoreCorrupted(f"{folder / MANIFEST} is not the one that {SUMS} was made of")
         manifest = Manifest.parse(manifest_bytes.decode(), folder / MANIFEST)
         for done, (name, copy) in enumerate(manifest.copies()):
-            progress("files of the backup checked", done, len(manifest.tenants) + len(manifest.quarantines))
+            progress("files of the backup checked", done, len(list(manifest.copies())))
             if copy.file != name or _sha256(folder / copy.file) != copy.sha256:
                 raise StoreCorrupted(f"{folder / copy.file} is not the file that was backed up")
         if sums != _sums(folder, manifest).encode():

@@ -15,6 +15,8 @@ from crdt_sync.stores.custody import Sidecar, beside, hold, sync_folder, write_s
 from crdt_sync.stores.resealing import reseal_store
 from crdt_sync.stores.sqlite import open_sqlite_store
 from crdt_sync.stores.update_log import Retirement
+from server.storage.audit import KIND as AUDIT
+from server.storage.audit import audit_file
 from server.storage.backups import Progress, TenantCopy
 from server.storage.quarantine import KIND as QUARANTINE
 from server.storage.quarantine import quarantine_file
@@ -89,6 +91,29 @@ async def restore_tenant(
                 raise StoreUnavailable(f"{path}: {error}") from error
             raise
         shutil.rmtree(work, ignore_errors=True)
+
+
+async def restore_audit(backup: Path, copy: TenantCopy, data_dir: Path, name: str, *, progress: Progress) -> bool:
+    """Put an audit log back, with a new identity; returns False where there is one already, which is the later one.
+
+    Raises :class:`StoreError`."""
+    path = audit_file(data_dir, name)
+    if path.exists():
+        return False
+    work = _workplace(path)
+    try:
+        work.mkdir(parents=True, exist_ok=True, mode=0o700)
+        identity, made = uuid.uuid4().hex, work / path.name
+        await _make(backup / copy.file, copy, AUDIT, made, identity, (), progress)
+        with hold(path, create=True):
+            write_sidecar(path, Sidecar(identity, "closed"))
+            os.replace(made, path)
+            sync_folder(path.parent)
+    except OSError as error:
+        raise StoreUnavailable(f"{path}: {error}") from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return True
 
 
 async def _put_quarantine(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -13,10 +14,11 @@ from websockets.exceptions import InvalidStatus
 
 from crdt_sync.protocol.messages import Authenticate, NewUpdate, StateReply, StateRequest
 from server.storage.audit import RELAY_LOG, audit_file, audits_on_disk, read_audit
+from server.storage.backups import audit_copy
 from tests.integration.http_requests import ask
 from tests.integration.raw_member import Author, open_raw
 from tests.integration.raw_provider import open_provider
-from tests.integration.relay_process import DEADLINE_S, RelayProcess, eventually
+from tests.integration.relay_process import DEADLINE_S, RelayProcess, eventually, run_command
 
 SHOP = "https://shop.example"
 Event = dict[str, Any]
@@ -220,3 +222,30 @@ async def test_verify_finds_an_event_that_was_changed(relay: RelayProcess) -> No
     assert damaged.returncode == 1
     assert "DAMAGED  acme/" in damaged.stdout
     assert "(audit log)" in damaged.stdout
+
+
+async def test_a_backup_holds_the_record_and_a_restore_brings_it_back(relay: RelayProcess, tmp_path: Path) -> None:
+    async with open_raw(relay, "notes") as member:
+        await member.join()
+        await member.save(Author().put("a", 1))
+    assert await knock(relay, "/ws/acme/x", relay.token(subject="ada", documents=["notes"])) == 403
+    assert await knock(relay, "/ws/acme/x", None) == 401
+    await events(relay, "acme", lambda found: len(found) == 1)
+    await events(relay, None, lambda found: len(found) == 1)
+    folder, again = tmp_path / "backup", tmp_path / "again"
+    made = await relay.run_command("backup", "--all", str(folder))
+    assert made.returncode == 0, made.stdout + made.stderr
+    before = {name: list(await read_audit(relay.data, name)) for name in ("acme", RELAY_LOG)}
+    restore = ["restore", str(folder), "--data", str(again)]
+    put_back = await asyncio.to_thread(run_command, *restore)
+    assert put_back.returncode == 0, put_back.stderr
+    assert {name: list(await read_audit(again, name)) for name in ("acme", RELAY_LOG)} == before
+    # A later record is never replaced by an older one.
+    for path in (again / "tenants").glob("acme*"):
+        path.unlink()
+    put_back = await asyncio.to_thread(run_command, *restore)
+    assert "the audit log of acme is there already" in put_back.stdout
+    copy = folder / audit_copy("acme")
+    copy.write_bytes(copy.read_bytes().replace(b"ada", b"bob"))
+    damaged = await asyncio.to_thread(run_command, "restore", str(folder), "--data", str(tmp_path / "third"))
+    assert (damaged.returncode, "is not the file that was backed up" in damaged.stderr) == (1, True)
