@@ -245,3 +245,9 @@ def test_P29_what_others_wrote_meanwhile_has_a_place() -> None:
     bring(room, entry("attr", "tea/quantity", 1))
     absorb(room, said(1, NewUpdate(entry("attr", "milk/price", 1, 7))))
     assert "attr/milk/price" in (refusal(bring(room, write_over(901, 0, [((7, 0), 2)]))) or "")
+
+
+@pytest.mark.parametrize("root", ["periods", "metrics"])
+def test_P29_notes_of_the_catalog_are_made_in_the_catalog(root: str) -> None:
+    room, _ = room_of(rights_of("shop", "shop#products/*/stock"))
+    assert f"{root}/2026-12 in shop" in (refusal(bring(room, entry(root, "2026-12", 1))) or "")
