@@ -150,8 +150,8 @@ async def test_L17_bindings_are_rows_in_a_chain_of_their_own(path: Path) -> None
     for number, (client, subject, how) in enumerate(
         [(7, "zoë", "carried"), (2**53 - 1, "relay", "firm"), (7, "ada", "firm")], 1
     ):
-        place = struct.pack("<Qq", number, client)
-        link = keyed(b"owner", fields(link, name, place, subject.encode(), how.encode()))
+        sizes = struct.pack("<QqII", number, client, len(name), len(subject.encode()))
+        link = keyed(b"owner", link + sizes + name + subject.encode() + how.encode())
         rows.append((1, number, client, subject, how, link))
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT * FROM owners ORDER BY number").fetchall() == rows
