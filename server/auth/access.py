@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -29,8 +29,9 @@ class Access:
     """What stands in the file at one time."""
 
     keys: Mapping[str, ApiKey] = field(default_factory=dict)
-    revocations: Mapping[str, Sequence[Revocation]] = field(default_factory=dict)
-    """By tenant."""
+    revocations: Mapping[tuple[str, str, str], Sequence[Revocation]] = field(default_factory=dict)
+    """By whom they can hit: (tenant, token id, user), each empty where it does not matter. There may be thousands, and
+    every open connection is held against them."""
     strange: tuple[str, ...] = ()
     """What is wrong with entries that could not be understood."""
 
@@ -38,7 +39,7 @@ class Access:
     def parse(cls, entries: Sequence[Entry]) -> Access:
         """An entry that makes no sense is told in :attr:`strange`; the others count."""
         keys: dict[str, ApiKey] = {}
-        revocations: dict[str, list[Revocation]] = {}
+        revocations: dict[tuple[str, str, str], list[Revocation]] = {}
         strange = []
         for number, entry in enumerate(entries, start=1):
             try:
@@ -48,7 +49,9 @@ class Access:
                         keys[key.id] = key
                     case act if act == REVOKED:
                         revocation = Revocation.parse(entry)
-                        revocations.setdefault(revocation.tenant, []).append(revocation)
+                        user = "" if revocation.token else revocation.user or ""
+                        whom = revocation.tenant, revocation.token or "", user
+                        revocations.setdefault(whom, []).append(revocation)
                     case _:
                         raise ValueError("neither a key nor a revocation")
             except (KeyError, TypeError, ValueError, InvalidName, CredentialRefused) as error:
@@ -57,16 +60,27 @@ class Access:
 
     def is_revoked(self, grant: Grant, document: str | None = None) -> bool:
         """Whether all that ``grant`` allows was taken back, or one document of it."""
-        for revocation in self.revocations.get(grant.tenant, ()):
-            taken = revocation.document
-            if (taken is None or (document is not None and taken.matches(document))) and revocation.hits(grant):
-                return True
-        return False
+        return any(
+            (revocation.document is None or (document is not None and revocation.document.matches(document)))
+            and revocation.hits(grant)
+            for whom in _whom(grant)
+            for revocation in self.revocations.get(whom, ())
+        )
 
     def check(self, grant: Grant, document: str | None = None) -> None:
         """Raise :class:`CredentialRefused` for what was taken back."""
         if self.is_revoked(grant, document):
             raise revoked_error()
+
+
+def _whom(grant: Grant) -> Iterator[tuple[str, str, str]]:
+    """Under what the revocations stand that can hit ``grant``: those of ``shop`` hit ``shop/ada``, too."""
+    yield grant.tenant, "", ""
+    yield grant.tenant, grant.token_id, ""
+    user = grant.subject
+    while user:
+        yield grant.tenant, "", user
+        user = user.rpartition("/")[0]
 
 
 def revoked_error() -> CredentialRefused:

@@ -2,7 +2,7 @@
 
 One task looks after all of it, twice a second. The file is looked at by its size and time and not through inotify,
 which exists on one system only, sees nothing of what another machine or container writes to a shared folder, and has
-to be set up anew whenever the file is replaced; asking costs two microseconds.
+to be set up anew whenever the file is replaced; asking costs microseconds.
 """
 
 from __future__ import annotations
