@@ -37,6 +37,8 @@ async def retire_document(request: Request) -> Response:
 
 def _check_admin(grant: Grant, room_id: RoomId) -> None:
     grant.check_write(room_id)
+    if grant.path_rights(room_id.document) is not None:
+        raise Forbidden(f"this token allows to write some of {room_id}, and retiring ends all of it")
     if grant.role is not Role.ADMIN:
         raise Forbidden("only a token of the role admin may retire documents")
 

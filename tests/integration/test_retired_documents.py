@@ -119,6 +119,8 @@ async def test_only_an_admin_of_the_tenant_retires(relay: RelayProcess, role: st
     assert (status, problem["title"]) == (403, "forbidden")
     status, _ = await retire(relay, "acme", "shop", token=relay.token("acme", "admin", documents=["metrics/*"]))
     assert status == 403
+    status, _ = await retire(relay, "acme", "shop", token=relay.token("acme", "admin", write=["shop#m/*"]))
+    assert status == 403
     status, _ = await retire(relay, "acme", "shop", token="none")
     assert status == 401
 
