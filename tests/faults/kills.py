@@ -152,7 +152,8 @@ def session(shim: Shim, nursery: Nursery, folder: Path) -> list[Event]:
 
 
 async def lose_power(shim: Shim, nursery: Nursery, count: int, random: Random) -> Toll:
-    """Make ``count`` images of a disk without power, two of three right after an ack, and read each."""
+    """Make ``count`` images of a disk without power, half of them right after an ack and a quarter while names of files
+    are changing, and read each."""
     toll = Toll()
     store, copy = emptied(shim.folder / "store"), shim.folder.parent / "copy"
     # Sessions that follow each other on one disk, one of them begun on what a kill had left.
@@ -164,9 +165,9 @@ async def lose_power(shim: Shim, nursery: Nursery, count: int, random: Random) -
     events += session(shim, nursery, store)
     disk = Disk(store)
     acks = [place for place, event in enumerate(events) if event.path.endswith("/acks") and event.op == Op.WRITE]
-    places = Counter(
-        random.choices(acks, k=count * 2 // 3) + random.choices(range(len(events)), k=count - count * 2 // 3)
-    )
+    names = [place for place, event in enumerate(events) if event.op in (Op.CREATE, Op.RENAME, Op.UNLINK)]
+    chosen = random.choices(acks, k=count // 2) + random.choices(names, k=count // 4)
+    places = Counter(chosen + random.choices(range(len(events)), k=count - len(chosen)))
     for place, event in enumerate(events):
         disk.take(event)
         acked = Acked.read(disk.acks()) if places[place] else Acked()

@@ -48,6 +48,7 @@ async def test_P1_no_power_cut_loses_what_was_acked_or_seen(library: Path, scrat
     told(toll)
     assert (toll.tried, toll.acks > 20 * IMAGES) == (IMAGES, True)
     assert toll.boundaries["after write of acks"] >= IMAGES // 2
+    assert toll.boundaries["after unlink of -wal"]
 
 
 async def test_a_store_that_does_not_wait_for_its_disk_is_found_out(library: Path, scratch: Path) -> None:

@@ -16,7 +16,7 @@ from tests.soak.report import Soak, soak
 STORE_KILLS = 2_000
 RELAY_KILLS = 100
 IMAGES = 15_000
-"""Two of three right after an ack."""
+"""Half of them right after an ack, a quarter while names of files are changing."""
 FAILURES = 600
 BATCH = 500
 """So many on one workload, then on another."""
