@@ -95,7 +95,7 @@ class Limits:
     tenant_bytes_per_s: int = 64 << 20
     """Bytes of messages of all connections of one tenant, likewise."""
     presence_per_s: int = 50
-    """Messages about presence of one connection, likewise: each of them goes to everybody in the room."""
+    """Messages about presence of one connection, likewise, with one more for every 4 KiB: all in the room hear them."""
     user_requests_per_s: int = 50
     """Requests over HTTP with a token, of one subject of a tenant; beyond, they are refused."""
     wrong_tokens_per_s: int = 5
@@ -110,7 +110,9 @@ class Limits:
     """Rooms open for one tenant, likewise."""
     tenant_documents_max: int = 1_000_000
     """Documents of one tenant that were ever written."""
-    room_presence_bytes_max: int = 1 << 20
+    presence_bytes_max: int = 256 << 10
+    """One message about presence: to read JSON that means harm takes 0.15 ms for each KiB, and all wait for it."""
+    room_presence_bytes_max: int = 128 << 10
     """Presence of everybody in one room together."""
 
     def __post_init__(self) -> None:
@@ -123,6 +125,9 @@ class Limits:
         # What one relay has let in, every scribe and peer must be able to read.
         if self.any_depth_max > ANY_DEPTH_CEILING:
             raise ValueError(f"any_depth_max must be at most {ANY_DEPTH_CEILING}")
+        # Stock pages repeat what they are told, and they are told of everybody in one message.
+        if self.room_presence_bytes_max * 2 > self.presence_bytes_max:
+            raise ValueError("room_presence_bytes_max must be at most half of presence_bytes_max")
         # Or one entry that is allowed by itself could never be heard.
         if self.presence_state_bytes_max > self.room_presence_bytes_max:
             raise ValueError("presence_state_bytes_max must be at most room_presence_bytes_max")

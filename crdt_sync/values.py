@@ -27,7 +27,10 @@ SEGMENT = re.compile(r"[a-z0-9_][a-z0-9._-]{0,127}")
 DOCUMENT_CHARS_MAX = 200
 
 _JSON_STRING = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)
-_BRACKET = re.compile(r"[\[\]{}]")
+_ALL_ALIKE = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_ROUNDS_MAX = 64
+"""Many times what is nested in good faith. Each round reads everything, so there is an end to them."""
 _SHALLOW = 8
 
 
@@ -84,11 +87,16 @@ def json_depth(text: str) -> int:
     brackets = text.count("[") + text.count("{")
     if brackets <= _SHALLOW:
         return brackets
+    rest = _JSON_STRING.sub("", text).encode("utf-8", "surrogatepass").translate(_ALL_ALIKE, _NO_BRACKETS)
+    # Each round takes the innermost pairs away, at the speed of memory; only what is left then is walked through.
+    rounds = 0
+    while b"[]" in rest and rounds < _ROUNDS_MAX:
+        rest, rounds = rest.replace(b"[]", b""), rounds + 1
     depth = deepest = 0
-    for bracket in _BRACKET.findall(_JSON_STRING.sub("", text)):
-        depth += 1 if bracket in "[{" else -1
+    for bracket in rest:
+        depth += 1 if bracket == ord("[") else -1
         deepest = max(deepest, depth)
-    return deepest
+    return rounds + deepest
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -13,6 +13,8 @@ CLOCK_MAX = 2**32 - 1
 
 def decode(data: bytes, limits: Limits) -> Presence:
     """Read a presence payload. The state of each entry is checked JSON text, never parsed again downstream."""
+    if len(data) > limits.presence_bytes_max:
+        raise LimitExceeded("presence_bytes_max", limits.presence_bytes_max, len(data))
     reader = wire.Reader(data)
     entries = []
     for _ in range(reader.count(3, limits.presence_states_max)):

@@ -112,7 +112,7 @@ class Connection:
         """The update that ``message`` holds, if it holds one. Raises :class:`MalformedUpdate`."""
         if not isinstance(message, NewUpdate | StateReply):
             if isinstance(message, Presence):
-                await self._pace.pay_for_presence()
+                await self._pace.pay_for_presence(sum(len(entry.state or "") for entry in message.entries))
             return None
         self._meters.updates_received.inc()
         if len(message.update) < DECODE_IN_THREAD_BYTES:

@@ -24,6 +24,7 @@ K = TypeVar("K", bound=Hashable)
 ROOM_MAKES_S: Final = 5.0
 """When to come back after a count was used up: nobody knows when somebody else leaves."""
 LEASE_MESSAGES: Final = 32
+PRESENCE_UNIT_BYTES: Final = 4 << 10
 LEASE_BYTES: Final = 64 << 10
 """So much is paid for in advance, at all levels; until it is used, a message costs two subtractions."""
 SHARES_KEPT_MIN: Final = 1_024
@@ -260,11 +261,14 @@ class Pace:
             await self._wait(f"{whose}_bytes_per_s", byte_bucket.take(size_bytes, time.monotonic()))
         self._messages += messages
         self._bytes += size_bytes
+        # Of a connection that always has something to say, nothing would ever be waited for, and nobody else heard.
+        await asyncio.sleep(0)
 
-    async def pay_for_presence(self) -> None:
+    async def pay_for_presence(self, size_bytes: int) -> None:
         """Pay for a message about presence."""
         if self._levels:
-            await self._wait("presence_per_s", self._presence.take(1, time.monotonic()))
+            amount = 1 + size_bytes // PRESENCE_UNIT_BYTES
+            await self._wait("presence_per_s", self._presence.take(amount, time.monotonic()))
 
     def close(self) -> None:
         """Give back what was paid for in advance."""

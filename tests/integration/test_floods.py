@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,6 +97,15 @@ async def test_P32_a_compressed_frame_says_what_is_wrong(relay: RelayProcess) ->
         assert b"permessage-deflate" not in await each.head()
         await each.send(floods.frame(floods.BINARY, b"\x00", bits=floods.DEFLATED))
         assert b"\x03\xea" in await each.ended(), "1002"
+
+
+async def test_P32_a_crowd_from_one_address_gets_its_share_of_connections(tmp_path: Path) -> None:
+    limits: dict[str, Any] = {"limits.address_connections_max": 100}
+    async with RelayProcess(tmp_path, free_space_bytes_min=0, slow_member_timeout_s=1, **limits) as relay:
+        await survive(relay, floods.many_connections, 300)
+        await all_closed(relay)
+        # The honest member was one of the hundred.
+        assert await reached(relay, "address_connections_max") >= 201
 
 
 async def test_P32_stalled_readers_cost_a_bounded_share_and_their_room_goes_on(relay: RelayProcess) -> None:
