@@ -236,6 +236,9 @@ class Host:
         history = self._room.history
         if self._compacting is not None or history.tail_length < self._retry_compaction_at_records:
             return
+        if self._parts.suspicions.holds(self.room_id):
+            # It would cost one more scribe.
+            return
         if self._parts.compaction.wants(history.tail_length, history.tail_bytes, len(history.snapshot)):
             work = self._compact(history.snapshot, history.tail(), history.seq)
             self._compacting = asyncio.create_task(work, name=f"compact {self.room_id}")

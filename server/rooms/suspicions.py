@@ -22,7 +22,12 @@ class Suspicions:
     def __init__(self) -> None:
         self._waiting: dict[str, dict[RoomId, bool]] = {}
         """By tenant; the one that was served least recently stands first."""
+        self._current: RoomId | None = None
         self._changed = asyncio.Event()
+
+    def holds(self, room: RoomId) -> bool:
+        """Whether the document waits for the search, or is being searched."""
+        return room == self._current or room in self._waiting.get(room.tenant, ())
 
     def add(self, room: RoomId, *, reads: bool = False) -> None:
         """Have a document looked into, some time."""
@@ -31,7 +36,8 @@ class Suspicions:
         self._changed.set()
 
     async def next(self) -> Suspicion:
-        """The next one, once there is one."""
+        """The next one, once there is one. The one before it is done with."""
+        self._current = None
         while not self._waiting:
             self._changed.clear()
             await self._changed.wait()
@@ -41,4 +47,5 @@ class Suspicions:
         reads = waiting.pop(room)
         if waiting:
             self._waiting[tenant] = waiting
+        self._current = room
         return Suspicion(room, reads)

@@ -96,11 +96,19 @@ class Scribes:
         await self._run(CHECK, [state, *_log(snapshot, updates)], answers=0)
 
     async def examine(
-        self, snapshot: bytes | None, updates: Sequence[bytes], *, reads: bool, share: float = 1.0
+        self,
+        snapshot: bytes | None,
+        updates: Sequence[bytes],
+        *,
+        reads: bool,
+        proves: bool = True,
+        share: float = 1.0,
     ) -> None:
-        """Do with a document all that compaction does, and with ``reads`` look at its content; only to see whether that
-        ends the worker. It may have ``share`` of what a worker has. A tenant's rest does not matter here."""
-        parts = [b"\x01" if reads else b"", *_log(snapshot, updates)]
+        """Do with a document what compaction does, only to see whether that ends the worker.
+
+        With ``reads`` its content is looked at, too; without ``proves`` nothing is compared, in half the time. The
+        worker may have ``share`` of what one has. A tenant's rest does not matter here."""
+        parts = [bytes([reads, proves]), *_log(snapshot, updates)]
         await self._pool.run(EXAMINE, parts, answers=0, tenant=self._tenant, share=share, rests=False)
 
     async def reach(self, update: bytes, snapshot: bytes | None, updates: Sequence[bytes]) -> bytes:

@@ -81,11 +81,16 @@ class _Search:
         self._scribes = scribes
         self._suspects = suspects
         self._reads = reads
+        self._proves = False
+        """Most die of native code, so the comparison is left out at first."""
         self._tries = 0
 
     async def run(self) -> Finding:
         tail = self._suspects.tail
         how = first = await self._end_of(tail)
+        if first is None:
+            self._proves = True
+            how = first = await self._end_of(tail)
         if first is None:
             return Unexplained("it did not happen again")
         if self._suspects.snapshot is not None and (alone := await self._end_of([])) is not None:
@@ -100,6 +105,7 @@ class _Search:
             found.append(place)
             tail = await asyncio.to_thread(self._without, found)
             how = await self._end_of(tail)
+        self._proves = True
         if await self._end_of(tail, share=EASE) is not None:
             return Unexplained("the document is too large for a scribe, whatever is left out")
         return Culprits(sorted(found), first)
@@ -121,7 +127,9 @@ class _Search:
         if self._tries > TRIES_MAX:
             raise _TooManyTriesError
         try:
-            await self._scribes.examine(self._suspects.snapshot, tail, reads=self._reads, share=share)
+            await self._scribes.examine(
+                self._suspects.snapshot, tail, reads=self._reads, proves=self._proves, share=share
+            )
         except ScribeDied as died:
             if not died.at_work:
                 raise

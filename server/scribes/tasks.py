@@ -27,9 +27,7 @@ def perform(task: int, parts: Sequence[bytes]) -> Sequence[bytes]:
         check_snapshot(History(parts[1:]), parts[0])
         return ()
     if task == EXAMINE:
-        compact(parts[1:])
-        if parts[0]:
-            _replica(parts[1:]).view()
+        examine(parts[1:], reads=bool(parts[0][0]), proves=bool(parts[0][1]))
         return ()
     if task == REACH:
         return (reach(parts[0], parts[1:]),)
@@ -45,6 +43,16 @@ def compact(updates: Sequence[bytes]) -> Sequence[bytes]:
     ledger = check_snapshot(History(updates), state)
     _check_loads(state)
     return state, ledger.encode()
+
+
+def examine(updates: Sequence[bytes], *, reads: bool, proves: bool) -> None:
+    """Give native code what compaction gives it, and with ``proves`` all the rest of compaction; or die of it."""
+    if proves:
+        compact(updates)
+    else:
+        _replica([_replica(updates).snapshot()]).snapshot()
+    if reads:
+        _replica(updates).view()
 
 
 def _check_loads(state: bytes) -> None:
