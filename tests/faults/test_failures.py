@@ -10,7 +10,7 @@ from tests.faults.kills import Nursery
 from tests.faults.shim import Shim
 
 SEED = 20261120
-FAILURES = 60
+FAILURES = 42
 
 
 async def test_L14_no_failing_call_loses_what_was_acked_or_is_hidden(library: Path, scratch: Path) -> None:

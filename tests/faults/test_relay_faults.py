@@ -118,29 +118,19 @@ def with_a_foreign_wal(file: Path) -> None:
     shutil.copy(file.with_name("globex.db-wal"), file.with_name(f"{file.name}-wal"))
 
 
-def without_its_main_file(file: Path) -> None:
-    file.unlink()
-
-
-def empty(file: Path) -> None:
-    file.write_bytes(b"")
-
-
 @pytest.mark.parametrize(
     ("become", "is_killed"),
     [
         (of_another_tenant, False),
-        (of_another_program, False),
         (of_another_program, True),
         (without_its_wal, True),
         (with_a_foreign_wal, True),
-        (without_its_main_file, True),
-        (empty, True),
     ],
 )
 async def test_P4_files_that_are_not_what_they_were_are_never_an_empty_document(
     tmp_path: Path, become: Callable[[Path], None], is_killed: bool
 ) -> None:
+    """Files that are gone or empty: tests/integration/test_bad_days.py."""
     async with RelayProcess(tmp_path, free_space_bytes_min=0) as relay:
         await write_two_documents(relay)
         async with open_raw(relay, "page", tenant="globex", is_peer=True) as writer:
