@@ -76,7 +76,8 @@ async def test_a_sample_of_names_and_tokens_is_refused_over_sockets_too(tmp_path
             await victim.save(author.put("secret", "of bravo"))
         token = quote(relay.token("acme"))
         names = ("bravo/merger", "../bravo/merger", "..%2fbravo%2fmerger", "%2e%2e/bravo/merger", "merger%00",
-                 "merger%ff", "%6derger", "m%65rger", "MERGER", "//merger", "merger/", "%ef%bd%8derger", "merger%20")  # fmt: skip
+                 "merger%ff", "%6derger", "m%65rger", "MERGER", "//merger", "merger/",
+                 "%ef%bd%8derger", "merger%20")  # fmt: skip
         for tenant in ("acme", "bravo", "%62ravo", "Bravo", "acme/../bravo", "acme%2f..%2fbravo", "bravo%00"):
             for name in (*names, "merger"):
                 try:
