@@ -30,7 +30,9 @@ STORM_S = 60
 def measure(server: Running, form: Form) -> Iterator[Reading]:
     if server.server in SYNCING:
         yield from storm(server)
-    load = run(server, "connect", "door", clients=64, seconds=form.seconds)
+    # Somebody is there already: what opening a document costs is W4's question.
+    with holding(server, "door", count=1, until_ack=1):
+        load = run(server, "connect", "door", clients=64, seconds=form.seconds)
     yield Reading("connections that come, sync and go", "connections/s", load.per_s("served"), leads=True)
 
 

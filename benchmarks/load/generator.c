@@ -78,7 +78,7 @@ static void be_synced(struct connection *c) {
     synced_count++;
     if (scenario == STORM || scenario == CONNECT) {
         uint64_t at = now_ns();
-        histogram_add(&sync_since_start, at - started_ns);
+        histogram_add(&sync_since_start, scenario == STORM ? at - started_ns : at - c->began_ns);
         histogram_add(&sync_since_connect, at - c->began_ns);
     }
     if (scenario == CONNECT) {
@@ -328,12 +328,16 @@ int main(int count, char **arguments) {
     link_to.skims = scenario == STORM;
     prepare();
     if (scenario == STORM || scenario == CONNECT) {
+        if (scenario == CONNECT) {
+            begin_some();
+            turn_until(now_ns() + (uint64_t)(plan.warm_s * 1e9));
+            be_counted_anew();
+        }
         say_event("measuring");
         if (scenario == STORM) {
             connect_all();
         } else {
             started_ns = now_ns();
-            begin_some();
             turn_until(started_ns + (uint64_t)(plan.seconds * 1e9));
         }
         say_event("measured");

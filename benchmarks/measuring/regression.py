@@ -16,9 +16,9 @@ ROUNDS_MIN = 3
 
 def losses(runs: Sequence[Results], last: Sequence[Results]) -> Iterator[str]:
     """One sentence for each ratio that has clearly become worse."""
-    before = {(run.workload, run.form): {ratio.key: ratio for ratio in run.ratios()} for run in last}
+    before = {run.workload: {ratio.key: ratio for ratio in run.ratios()} for run in last}
     for run in runs:
-        kept = before.get((run.workload, run.form), {})
+        kept = before.get(run.workload, {})
         for ratio in run.ratios():
             if ratio.key not in kept or len(ratio.rounds) < ROUNDS_MIN:
                 continue
@@ -32,9 +32,7 @@ def losses(runs: Sequence[Results], last: Sequence[Results]) -> Iterator[str]:
 
 def compared(runs: Sequence[Results], last: Sequence[Results]) -> int:
     """How many ratios had both enough rounds and something to be compared with."""
-    kept = {(run.workload, run.form, ratio.key) for run in last for ratio in run.ratios()}
+    kept = {(run.workload, ratio.key) for run in last for ratio in run.ratios()}
     return sum(
-        (run.workload, run.form, ratio.key) in kept and len(ratio.rounds) >= ROUNDS_MIN
-        for run in runs
-        for ratio in run.ratios()
+        (run.workload, ratio.key) in kept and len(ratio.rounds) >= ROUNDS_MIN for run in runs for ratio in run.ratios()
     )

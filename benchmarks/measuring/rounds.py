@@ -96,6 +96,8 @@ def _one_turn(results: Results, number: int, server: Server, form: Form, measure
     with tempfile.TemporaryDirectory(prefix="crdt-sync-bench-", ignore_cleanup_errors=True) as folder:
         try:
             for reading in measure(server, Path(folder) / "run", form):
+                if reading.leads and not reading.value:
+                    raise LoadFailed(f"{reading.case}: nothing came of it in the time that was measured")
                 results.add(server.name, server.role, number, reading)
             results.versions[server.name] = server.version()
         except (Missing, NotStarted) as error:

@@ -28,8 +28,8 @@ class KeepingServer(WebsocketServer):  # type: ignore[misc]
         if name not in self.rooms:
             # A store that was closed can't be opened again: one to read with, another for the room.
             room = YRoom(ready=False, ystore=self._store(name), exception_handler=exception_logger)
-            with contextlib.suppress(YDocNotFound):
-                async with self._store(name) as kept:
+            async with self._store(name) as kept:
+                with contextlib.suppress(YDocNotFound):
                     await kept.apply_updates(room.ydoc)
             room.ready = True
             self.rooms[name] = room
