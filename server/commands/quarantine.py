@@ -17,10 +17,12 @@ from crdt_sync.updates.withheld import NOTHING, ready_part
 from crdt_sync.values import check_document
 from server.commands.documents import opened_scribes, opened_store, run, tenants_named
 from server.commands.options import Config, Data
+from server.commands.revoke import note_event
 from server.rooms.history import History
 from server.rooms.quarantine import QUARANTINE_MARK, load_log, serve
 from server.scribes.pool import Scribes
 from server.settings import Settings, load_settings
+from server.storage.audit_events import AuditEvent
 from server.storage.quarantine import Fate, SetAside, drop, keep, opened_quarantine, quarantine_file, read_ward
 
 EXIT_REFUSED: Final = 1
@@ -142,6 +144,8 @@ async def _restore(settings: Settings, tenant: str, document: str, number: int |
         await log.mark(QUARANTINE_MARK, seq)
     for one in back:
         typer.echo(f"restored  {tenant}/{document}: number {one.number}")
+        sentence = f"number {one.number}, by command-line"
+        await note_event(settings.data_dir, AuditEvent("restored", tenant, one.author, document, sentence=sentence))
     return 0
 
 

@@ -12,12 +12,12 @@ import typer
 
 from crdt_sync.errors import InvalidName, MalformedMessage
 from server.auth.access import AccessBook
-from server.auth.access_file import Entry
 from server.auth.api_keys import ApiKey
 from server.auth.revocations import Revocation
 from server.commands.options import Config, Data
 from server.settings import Settings, load_settings
 from server.storage.audit import is_written_by_a_relay, open_audit
+from server.storage.audit_events import AuditEvent
 from server.web.access import event_of, parse_revocation
 
 BY = "command-line"
@@ -63,7 +63,7 @@ def put_down(settings: Settings, order: Revocation | ApiKey) -> None:
     """Put an order into the access file, and, where no relay runs that would do so, into the audit log."""
     entry = book_of(settings).add(order, by=BY)
     if not is_written_by_a_relay(settings.data_dir):
-        asyncio.run(_note(settings.data_dir, entry))
+        asyncio.run(note_event(settings.data_dir, event_of(entry)))
 
 
 def book_of(settings: Settings) -> AccessBook:
@@ -71,9 +71,11 @@ def book_of(settings: Settings) -> AccessBook:
     return AccessBook(settings.data_dir, token_life_s=settings.token_ttl_max_s + settings.token_leeway_s)
 
 
-async def _note(data_dir: Path, entry: Entry) -> None:
+async def note_event(data_dir: Path, event: AuditEvent) -> None:
+    """Put an event into the audit log of a directory that no relay runs on."""
+
     def lose(count: int) -> None:
         typer.echo(f"{count} events could not be put into the audit log", err=True)
 
     async with open_audit(data_dir, on_written=lambda _: None, on_lost=lose) as trail:
-        trail.note(event_of(entry))
+        trail.note(event)

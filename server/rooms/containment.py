@@ -24,6 +24,7 @@ from server.rooms.registry import Rooms
 from server.rooms.suspicions import Suspicion
 from server.scribes.pool import Scribes
 from server.scribes.search import Culprits, PoisonedSnapshot, Suspects, Unexplained, search
+from server.storage.audit_events import AuditEvent
 from server.storage.quarantine import Quarantines, SetAside, Ward
 from server.storage.tenants import Tenants
 
@@ -43,6 +44,7 @@ class Containment:
         self._suspicions = parts.suspicions
         self._meters = parts.meters
         self._limits = parts.limits
+        self._note = parts.note
 
     async def run(self) -> None:
         """Look into one suspicion after the other, for ever."""
@@ -131,6 +133,8 @@ class Containment:
                 bytes=one.size_bytes,
                 reason=one.reason,
             )
+            sentence = f"number {one.number}, {one.size_bytes} bytes: {one.reason}"
+            self._note(AuditEvent("quarantined", room.tenant, one.author, room.document, sentence=sentence))
 
 
 def _suspects(loaded: Loaded, history: History) -> Suspects:

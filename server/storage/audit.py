@@ -18,9 +18,9 @@ from typing import Final
 
 import structlog
 
-from crdt_sync.errors import StoreError
+from crdt_sync.errors import StoreCorrupted, StoreError
 from crdt_sync.stores.copying import copy_store
-from crdt_sync.stores.custody import Sidecar, is_held, write_sidecar
+from crdt_sync.stores.custody import Sidecar, beside, is_held, write_sidecar
 from crdt_sync.stores.sqlite import SqliteStore, open_sqlite_store
 from crdt_sync.stores.update_log import Record, Store
 from crdt_sync.values import TENANT, check_tenant
@@ -46,8 +46,18 @@ def audit_file(data_dir: Path, log_name: str) -> Path:
 
 def audits_on_disk(data_dir: Path, tenant: str | None = None) -> Sequence[str]:
     """The names of the logs that have a file, sorted; or of one tenant, if it has one."""
-    names = sorted(path.stem for path in (data_dir / "audit").glob("*.db"))
+    names = sorted(path.stem for path in (data_dir / "audit").glob("*.db") if _is_made(path))
     return names if tenant is None else [name for name in names if name == tenant]
+
+
+def _is_made(path: Path) -> bool:
+    """Not so when the relay was killed while it made the file: nothing has been in it yet."""
+    identity_path = beside(path, ".identity")
+    try:
+        return Sidecar.parse(identity_path.read_text("utf-8", errors="replace"), identity_path).state != "creating"
+    except (FileNotFoundError, StoreCorrupted):
+        # Damage is for whoever opens it to say.
+        return True
 
 
 class AuditTrail:

@@ -16,7 +16,7 @@ from crdt_sync.stores.resealing import reseal_store
 from crdt_sync.stores.sqlite import open_sqlite_store
 from crdt_sync.stores.update_log import Retirement
 from server.storage.audit import KIND as AUDIT
-from server.storage.audit import audit_file
+from server.storage.audit import audit_file, audits_on_disk
 from server.storage.backups import Progress, TenantCopy
 from server.storage.quarantine import KIND as QUARANTINE
 from server.storage.quarantine import quarantine_file
@@ -98,7 +98,7 @@ async def restore_audit(backup: Path, copy: TenantCopy, data_dir: Path, name: st
 
     Raises :class:`StoreError`."""
     path = audit_file(data_dir, name)
-    if path.exists():
+    if name in audits_on_disk(data_dir):
         return False
     work = _workplace(path)
     try:
@@ -106,6 +106,9 @@ async def restore_audit(backup: Path, copy: TenantCopy, data_dir: Path, name: st
         identity, made = uuid.uuid4().hex, work / path.name
         await _make(backup / copy.file, copy, AUDIT, made, identity, (), progress)
         with hold(path, create=True):
+            for suffix in ("-wal", "-shm"):
+                # Of one that was never whole.
+                beside(path, suffix).unlink(missing_ok=True)
             write_sidecar(path, Sidecar(identity, "closed"))
             os.replace(made, path)
             sync_folder(path.parent)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crdt_sync.errors import StoreCorrupted
+from crdt_sync.stores.custody import begin_creation
 from crdt_sync.stores.sqlite import open_sqlite_store
 from server.storage.audit import (
     KIND,
@@ -234,3 +235,15 @@ async def test_a_row_that_was_changed_is_found(tmp_path: Path) -> None:
 def test_months_are_those_of_utc() -> None:
     assert month_of(1_704_067_199_999) == "2023-12"
     assert month_of(1_704_067_200_000) == "2024-01"
+
+
+async def test_a_log_whose_making_was_interrupted_is_not_there_yet(tmp_path: Path) -> None:
+    path = audit_file(tmp_path, RELAY_LOG)
+    path.parent.mkdir(parents=True)
+    begin_creation(path)
+    path.write_bytes(b"half")
+    assert audits_on_disk(tmp_path) == []
+    async with opened(tmp_path, Tally()) as trail:
+        trail.note(AuditEvent("refused"))
+    assert audits_on_disk(tmp_path) == [RELAY_LOG]
+    assert len(await rows_of(tmp_path, RELAY_LOG)) == 1
