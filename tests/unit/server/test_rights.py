@@ -9,10 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crdt_sync.errors import InvalidName
-from server.auth.grants import Grant
+from server.auth.grants import CredentialRefused, Grant
+from server.auth.keys import KeyRing, secret_key
 from server.auth.patterns import DocumentPattern, PathPattern, WritePattern
 from server.auth.rights import PERMISSIONS, Permission, Role, least_writer
+from server.auth.tokens import TokenVerifier
+from tests.unit.server.tokens import NOW_S, SECRET, with_claims
 
+VERIFIER = TokenVerifier(KeyRing([secret_key(SECRET)]))
 DOCUMENTS = ("inventory/catalog", "inventory/2026-11", "metrics/2026-11", "pii/ada", "notes", "inventory", "shop/a")
 parts = st.sampled_from(["a", "b", "*"])
 paths = st.lists(st.sampled_from("ab"), min_size=1, max_size=5).map(tuple)
@@ -159,3 +163,32 @@ def test_P28_a_location_covers_only_itself() -> None:
     assert inventory.covers(paris)
     assert not paris.covers(inventory)
     assert not WritePattern.parse("inventory/*#mv/*").covers(paris)
+
+
+def test_P29_a_token_may_say_what_it_writes_and_where() -> None:
+    grant = VERIFIER.verify(
+        with_claims(docs=["notes", "location:Paris 2"], write=["notes#a/*", "location:lyon"]), now_s=NOW_S
+    )
+    assert ([str(one) for one in grant.documents], grant.locations) == (["notes"], ("Paris 2",))
+    assert grant.write is not None
+    assert [one.text for one in grant.write] == ["notes#a/*", "location:lyon"]
+    assert VERIFIER.verify(with_claims(), now_s=NOW_S).write is None
+    assert VERIFIER.verify(with_claims(write=[]), now_s=NOW_S).write == ()
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"write": "notes"},
+        {"write": [1]},
+        {"write": ["notes#"]},
+        {"write": ["*/a"]},
+        {"write": ["notes"] * 101},
+        {"docs": ["location:"]},
+        {"write": {"notes": 1}},
+    ],
+)
+def test_P29_what_is_no_pattern_to_write_makes_no_token(claims: dict[str, object]) -> None:
+    with pytest.raises(CredentialRefused) as caught:
+        VERIFIER.verify(with_claims(**claims), now_s=NOW_S)
+    assert caught.value.reason == "claims"

@@ -384,32 +384,3 @@ def test_the_reference_page_names_every_role_claim_algorithm_and_reason() -> Non
     names = [*Role, *CLAIMS, "nbf", "HS256", "EdDSA", "Ed25519", "RS256", *get_args(Refusal)]
     assert [name for name in names if f"`{name}`" not in page] == []
     assert f"at most {TOKEN_BYTES_MAX} bytes" in page
-
-
-def test_P29_a_token_may_say_what_it_writes_and_where() -> None:
-    grant = VERIFIER.verify(
-        with_claims(docs=["notes", "location:Paris 2"], write=["notes#a/*", "location:lyon"]), now_s=NOW_S
-    )
-    assert ([str(one) for one in grant.documents], grant.locations) == (["notes"], ("Paris 2",))
-    assert grant.write is not None
-    assert [one.text for one in grant.write] == ["notes#a/*", "location:lyon"]
-    assert VERIFIER.verify(with_claims(), now_s=NOW_S).write is None
-    assert VERIFIER.verify(with_claims(write=[]), now_s=NOW_S).write == ()
-
-
-@pytest.mark.parametrize(
-    "claims",
-    [
-        {"write": "notes"},
-        {"write": [1]},
-        {"write": ["notes#"]},
-        {"write": ["*/a"]},
-        {"write": ["notes"] * 101},
-        {"docs": ["location:"]},
-        {"write": {"notes": 1}},
-    ],
-)
-def test_P29_what_is_no_pattern_to_write_makes_no_token(claims: dict[str, object]) -> None:
-    with pytest.raises(CredentialRefused) as caught:
-        VERIFIER.verify(with_claims(**claims), now_s=NOW_S)
-    assert caught.value.reason == "claims"
