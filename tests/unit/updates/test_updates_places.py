@@ -106,3 +106,10 @@ def test_P29_a_key_that_many_write_in_turn_is_followed_from_its_last_element() -
     # Somebody who was away all the time may stand behind all of them, or before.
     chains.add(0, Link(9, 0, 0, (1, 0), None))
     assert chains.winner(0) is None
+
+
+def test_P29_a_run_that_has_grown_goes_on_where_it_was() -> None:
+    key = b"\x28" + uint(1) + text("m") + text("k")
+    index = index_of(raw(9, key + b"\x01\x7e"), raw(9, key + b"\x02\x7e\x7e"))
+    assert index.spot_of((9, 1)) == Spot("m", "k")
+    assert index.winner(Spot("m", "k")) == (9, 1)
