@@ -46,14 +46,17 @@ class Connections:
         # Looked at twice within the time, so that a quiet connection never waits longer than that.
         pause_s = min(self._liveness_s, self._slow_s) / 2
         next_sign_s = 0.0
+        looked_at_s = time.monotonic()
         while True:
             await asyncio.sleep(pause_s)
             now_s = time.monotonic()
+            # When this comes late, so did everybody's sender: nobody is to blame for not having been sent anything.
+            is_late, looked_at_s = now_s - looked_at_s > 2 * pause_s, now_s
             signs_are_due = now_s >= next_sign_s
             if signs_are_due:
                 next_sign_s = now_s + self._liveness_s / 2
             for connection, dialect in list(self._open.items()):
-                if connection.outbox.is_waiting and now_s - connection.progress_at_s > self._slow_s:
+                if not is_late and connection.outbox.is_waiting and now_s - connection.progress_at_s > self._slow_s:
                     connection.drop(MemberTooSlow(f"nothing was read for {self._slow_s:g} s"))
                 elif signs_are_due:
                     _show_life(connection, dialect)

@@ -25,7 +25,7 @@ ACKS_MEANWHILE = 5
 def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayProcess]:
     # A handshake of a second, so that nobody waits five for what is the same.
     with RelayProcess(
-        tmp_path_factory.mktemp("relay"), free_space_bytes_min=0, handshake_timeout_s=1, slow_member_timeout_s=1
+        tmp_path_factory.mktemp("relay"), free_space_bytes_min=0, handshake_timeout_s=1, slow_member_timeout_s=2
     ) as process:
         yield process
 

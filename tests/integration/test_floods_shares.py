@@ -233,10 +233,12 @@ async def test_P32_one_document_too_many_is_refused_and_the_others_stay(tmp_path
 
 
 async def test_P32_the_oldest_half_open_connection_makes_room(tmp_path: Path) -> None:
-    async with relay_with(tmp_path, half_open_max=20) as relay, floods.sockets(relay, 40) as opened:
+    settings: dict[str, Any] = {"limits.half_open_max": 20, "handshake_timeout_s": 15, "free_space_bytes_min": 0}
+    async with RelayProcess(tmp_path, **settings) as relay, floods.sockets(relay, 40) as opened:
         for each in opened[:20]:
             await each.ended()
         assert await reached(relay, "half_open_max") >= 20
+        assert await reached(relay, "handshake_timeout_s") == 0, "they went for want of room"
         async with open_raw(relay, "page") as honest:
             await honest.join()
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crdt_sync.limits import DEFAULT_LIMITS
+from crdt_sync.limits import DEFAULT_LIMITS, Limits
 from crdt_sync.protocol.messages import Presence, PresenceEntry
 from server.rooms.presence import REMEMBER_S, Roster
 
@@ -172,3 +172,15 @@ def test_P33_what_a_connection_says_of_others_does_not_make_their_ids_its_own(ro
     assert (roster.announcer(BOB), roster.announcer(ADA)) == ("bob", None)
     roster.leave(2, now_s=1)
     assert roster.announcer(BOB) is None
+
+
+def test_P32_presence_that_has_left_makes_room_for_the_next() -> None:
+    roster = Roster(Limits(presence_state_bytes_max=40, room_presence_bytes_max=40))
+    for client in range(1, 5):
+        first = Presence((PresenceEntry(client, 1, f'"{"x" * 30}"'),))
+        assert roster.hear(client, "ada", first, now_s=0.0) == first
+        assert roster.hear(9, "bob", Presence((PresenceEntry(99, 1, f'"{"y" * 30}"'),)), now_s=0.0) == Presence(())
+        shorter = Presence((PresenceEntry(client, 2, '"x"'),))
+        assert roster.hear(client, "ada", shorter, now_s=0.0) == shorter
+        roster.leave(client, now_s=0.0)
+    assert roster.refused == 4
