@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
-import time
 
 if __name__ == "__main__":
-    begotten = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    begotten = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
     print(begotten.pid, flush=True)
     if sys.argv[2] == "stays":
-        time.sleep(600)
+        signal.pause()
