@@ -23,6 +23,7 @@ def plot(run: Results) -> Path | None:
     mpl.use("Agg")
     # The same results give the same file: no date, no random ids.
     mpl.rcParams["svg.hashsalt"] = run.workload
+    mpl.rcParams["svg.fonttype"] = "none"
     from matplotlib import pyplot as plt
 
     leading = [(case, metric) for case, metric in run.rows() if any(c.leads for c in run.row(case, metric).values())]

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pycrdt import Doc, Map, YMessageType, YSyncMessageType, create_sync_message, handle_sync_message
+from websockets.sync.client import connect
 
 from benchmarks.load.generator import LoadFailed, holding, run
 from benchmarks.peers.running import Running, Server, running
@@ -45,6 +47,36 @@ def test_a_cursor_reaches_everybody_else(server: Running) -> None:
 def test_clients_that_come_and_go_are_counted(server: Running) -> None:
     with holding(server, "door", count=1, until_ack=1):
         assert run(server, "connect", "door", clients=4, seconds=1).counted["served"] > 0
+
+
+@pytest.mark.parametrize("relay", [C_RELAY, C_RELAY_COALESCING], ids=lambda relay: relay.name)
+def test_the_relay_in_c_loses_nothing_when_sockets_are_full(relay: Server, tmp_path: Path) -> None:
+    plan = {"readers": 4, "count": 600, "text_bytes": 60_000, "in_flight": 600}
+    with running(relay, tmp_path / "run") as it:
+        load = run(it, "fan", "full", **plan)
+    assert (load.counted["delivered"], load.counted["gaps"]) == (2_400, 0)
+
+
+def test_what_the_generator_writes_is_the_document_that_a_stock_writer_would_make(tmp_path: Path) -> None:
+    count, keys, first_ms = 40, 16, 1_790_000_000_000
+    with running(OURS, tmp_path / "run") as it, holding(it, "read", count=count, until_ack=1):
+        entries = read_map(it, "read")
+    # The n-th write is of key n % 16, and its movement ends with a time that counts writes.
+    last_writes = {number % keys: number for number in range(count)}
+    found = {int(name.partition("/")[2], 16): movement[4] - first_ms for name, movement in entries.items()}
+    assert found == last_writes
+
+
+def read_map(server: Running, room: str) -> dict[str, list[int]]:
+    doc: Doc = Doc()
+    with connect(f"ws://127.0.0.1:{server.port}{server.link(room)['path']}", compression=None) as socket:
+        socket.send(create_sync_message(doc))
+        while True:
+            frame = bytes(socket.recv(timeout=30, decode=False))
+            if frame[0] == YMessageType.SYNC:
+                handle_sync_message(frame[1:], doc)
+                if frame[1] == YSyncMessageType.SYNC_STEP2:
+                    return doc.get("mv", type=Map).to_py() or {}
 
 
 def test_a_storm_ends_when_all_have_the_document(tmp_path: Path) -> None:
