@@ -48,7 +48,7 @@ bench: .venv/.equipped ## Measure the relay beside its peers, in minutes; others
 	@$(BIN)/python -m benchmarks --workloads --check $(ARGS)
 
 # On an idle machine: with other work beside it, figures say more about that work.
-bench-full: .venv/.equipped ## Run all benchmarks, the workloads in full, and draw their plots
+bench-full: .venv/.equipped ## Run all benchmarks, the workloads in full; ARGS="--keep" makes them the table, the plots and the page
 	@$(BIN)/python -m pip install -qq --editable '.[test,bench]'
 	@$(BIN)/python -m benchmarks --full --check $(ARGS)
 
