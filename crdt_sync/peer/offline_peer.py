@@ -105,7 +105,8 @@ class OfflinePeer(Hindsight, PersonalData):
         ``relay`` is a URL like ``ws://127.0.0.1:1234``; without one the peer just works offline. ``follow="own"`` syncs
         only the periods that are in the file, ``"all"`` every period that the catalog knows of. ``merges`` are
         functions of one's own that may close conflicts, by name; all peers and the relay should have the same.
-        ``on_load`` hears the name of each document before native code gets anything of it. Raises :class:`StoreError`, :class:`InvalidName`, and ValueError for a file that belongs to another tenant.
+        ``on_load`` hears the name of each document before native code gets anything of it. Raises :class:`StoreError`,
+        :class:`InvalidName`, and ValueError for a file that belongs to another tenant.
         """
         if check_name("replica", name) == POOL and not is_relay:
             # Two writers under one name could both sell what it has rights to.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from random import Random
 from typing import Any, TypeAlias
 
@@ -88,7 +88,8 @@ class Scribbler:
 
     def _children(self, shared: Any, depth: int) -> Iterator[Any]:
         if isinstance(shared, Map):
-            yield from (shared[key] for key in shared if depth or key in self._top_keys)
+            keys: Iterable[str] = shared.keys()
+            yield from (shared[key] for key in keys if depth or key in self._top_keys)
         elif isinstance(shared, Array):
             yield from shared
 

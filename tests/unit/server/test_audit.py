@@ -31,6 +31,7 @@ from server.storage.audit_events import (
     ROWS_PER_MINUTE_MAX,
     TEXT_CHARS_MAX,
     AuditEvent,
+    AuditKind,
     FloodGate,
     Row,
 )
@@ -168,7 +169,7 @@ async def test_a_tenant_that_is_not_on_disk_gets_no_file(tmp_path: Path) -> None
 async def test_events_are_chosen_by_kind_time_and_number(tmp_path: Path) -> None:
     async with opened(tmp_path, Tally(), "acme") as trail:
         for number in range(10):
-            kind = "refused" if number % 2 else "revoked"
+            kind: AuditKind = "refused" if number % 2 else "revoked"
             trail.note(AuditEvent(kind, "acme", str(number), at_ms=1_700_000_000_000 + number))
 
         async def events(**wanted: object) -> list[str]:

@@ -90,6 +90,7 @@ async def test_suspicions_take_turns_and_stand_there_once() -> None:
 def test_the_second_death_on_one_document_lets_its_tenant_rest_and_a_round_forgives() -> None:
     blame = Blame()
     assert blame.died(0.0) is None
+    found = None
     for at_s in (1.0, 2.0):
         blame.handles("b", "x")
         blame.handles("a", "x")
