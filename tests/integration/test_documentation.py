@@ -68,7 +68,7 @@ def commands_in(text: str) -> Iterator[tuple[str, list[str]]]:
     for code in [*(found["text"] for found in FENCED.finditer(text)), *inline]:
         for found in COMMAND.finditer(code):
             words = found["rest"].split()
-            has_more = found["command"] in {"replay", "token", "api-key"}
+            has_more = found["command"] in {"replay", "token", "api-key", "quarantine"}
             subcommand = words[:1] if has_more and found["rest"].strip()[:1].isalpha() else []
             yield " ".join([found["command"], *subcommand]), OPTION.findall(found["rest"])
 
