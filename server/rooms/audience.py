@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -11,6 +11,7 @@ from crdt_sync.protocol.messages import Denied, Message
 from crdt_sync.values import RoomId
 from server.rooms.inbox import Inbox
 from server.rooms.member import Member
+from server.rooms.parcels import Parcel
 from server.rooms.turn import Broadcast, Drained, Listens, Reply, Turn
 from server.storage.audit_events import AuditEvent, AuditKind
 from server.telemetry.meters import Meters
@@ -65,16 +66,27 @@ class Audience:
             self.remove(member)
 
     def deliver(self, turn: Turn) -> None:
-        """Queue what a turn has to tell, in its order. Never waits: whoever is full is shed."""
+        """Tell what a turn has to tell, in its order. Never waits: whoever is full is shed."""
+        touched: dict[int, Member] = {}
+        run: list[Broadcast] = []
         for delivery in turn.deliveries:
-            match delivery:
-                case Broadcast():
-                    self._broadcast(delivery)
-                case Reply():
-                    self._reply(delivery)
-                case Listens(member_id):
-                    if (member := self._members.get(member_id)) is not None:
-                        member.listens, member.was_shed = True, False
+            if isinstance(delivery, Broadcast):
+                run.append(delivery)
+                continue
+            if run:
+                self._broadcast(run, touched)
+                run = []
+            member = self._members.get(delivery.member)
+            if member is None:
+                continue
+            if isinstance(delivery, Listens):
+                member.listens, member.was_shed = True, False
+            elif self._reply(delivery, member):
+                touched[member.id] = member
+        if run:
+            self._broadcast(run, touched)
+        for member in touched.values():
+            member.outbox.flush()
         for member_id, error in turn.expelled:
             if (member := self._members.get(member_id)) is not None:
                 self._meters.updates_refused.labels(reason=error.code).inc()
@@ -84,35 +96,46 @@ class Audience:
                 self._put_on_record("expelled", member, error.code, str(error))
                 member.outbox.end(error)
 
-    def _broadcast(self, broadcast: Broadcast) -> None:
-        frames: dict[tuple[str, str | None], bytes | None] = {}
+    def _broadcast(self, run: Sequence[Broadcast], touched: dict[int, Member]) -> None:
+        """Queue what goes to everybody, as one parcel that all share who call the document alike in one dialect."""
+        authors = {broadcast.excluded for broadcast in run}
+        spelled: dict[tuple[str, str | None], tuple[list[bytes | None], Parcel]] = {}
         for member in self._members.values():
-            if member.id == broadcast.excluded or not member.listens:
+            if not member.listens:
                 continue
             if member.outbox.is_full:
                 self._shed(member)
                 continue
             spelling = member.dialect.name, member.address
-            if spelling not in frames:
-                frames[spelling] = member.frame_for_all(self._room_id.document, broadcast.message)
-            if (frame := frames[spelling]) is not None:
-                member.outbox.put(frame)
-        if broadcast.seq is not None:
-            self._told_seq = broadcast.seq
+            found = spelled.get(spelling)
+            if found is None:
+                frames = [member.frame_for_all(self._room_id.document, broadcast.message) for broadcast in run]
+                found = spelled[spelling] = frames, Parcel([frame for frame in frames if frame is not None])
+            parcel = found[1]
+            if member.id in authors:
+                told = zip(run, found[0], strict=True)
+                parcel = Parcel([frame for each, frame in told if frame is not None and each.excluded != member.id])
+            if parcel.frames:
+                member.outbox.queue(parcel)
+                touched[member.id] = member
+        for broadcast in run:
+            if broadcast.seq is not None:
+                self._told_seq = broadcast.seq
 
-    def _reply(self, reply: Reply) -> None:
-        member = self._members.get(reply.member)
-        if member is None:
-            return
+    def _reply(self, reply: Reply, member: Member) -> bool:
+        """Queue what one member is told; whether there was anything."""
         if not reply.essential:
             if member.was_shed:
-                return
+                return False
             if member.outbox.is_full:
                 self._shed(member)
-                return
+                return False
         if isinstance(reply.message, Denied) and reply.message.code != DocumentRetired.code:
             self._put_on_record("refused", member, reply.message.code, reply.message.reason)
-        self._put(member, reply.message)
+        frames = member.frames(self._room_id.document, reply.message)
+        if frames:
+            member.outbox.queue(Parcel(frames))
+        return bool(frames)
 
     def _put_on_record(self, kind: AuditKind, member: Member, code: str, sentence: str) -> None:
         room = self._room_id

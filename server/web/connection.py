@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import structlog
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -15,12 +16,12 @@ from crdt_sync.limits import Limits
 from crdt_sync.protocol.messages import Message, NewUpdate, Presence, StateReply
 from crdt_sync.updates.decode import DecodedUpdate, decode_update
 from server.auth.grants import Grant
-from server.rooms.outbox import Outbox
 from server.telemetry.meters import Meters
 from server.web.problems import close_reason, problem_of
 from server.web.quotas import Pace
 from server.web.refusals import Refusals
 from server.web.socket_extension import socket_of
+from server.web.sockets import AsgiSink, SocketSink
 
 log = structlog.get_logger(__name__)
 
@@ -47,11 +48,13 @@ class Connection:
     ) -> None:
         """Without ``grant`` nobody is known to be at the other end yet. Its end is the endpoint's to see to."""
         self._grant = grant
-        self.outbox = Outbox(limits)
-        self.is_alive = False
-        """Something was sent since somebody last looked; see the keeper in connections.py."""
-        self.progress_at_s = time.monotonic()
-        """When the socket last took a frame, or had nothing to take."""
+        socket = socket_of(websocket.scope)
+        self._socket = socket
+        self._sink = AsgiSink(websocket, limits) if socket is None else SocketSink(socket, limits)
+        self.outbox = self._sink.outbox
+        self._counted_bytes = 0
+        self._received_bytes = 0
+        self._arrived: deque[Mapping[str, Any]] = deque()
         self._heard_at_s = 0.0
         self._is_listening = False
         self._websocket = websocket
@@ -60,13 +63,26 @@ class Connection:
         self._pace = pace
         self._refusals = refusals
         self._cutting: asyncio.TimerHandle | None = None
-        self._socket = socket_of(websocket.scope)
         self._close_code = 1006
+
+    @property
+    def progress_at_s(self) -> float:
+        """When the socket last took a frame."""
+        return self._sink.progress_at_s
 
     @property
     def owes_a_word(self) -> bool:
         """Its client has said something since it was last sent anything."""
         return self._is_listening or self._heard_at_s > self.progress_at_s
+
+    def count(self) -> bool:
+        """Tell the meters what came and went since this was last called; whether anything was sent."""
+        news = self._sink.sent_bytes - self._counted_bytes
+        self._counted_bytes += news
+        self._meters.sent_bytes.inc(news)
+        self._meters.received_bytes.inc(self._received_bytes)
+        self._received_bytes = 0
+        return news > 0
 
     async def run(self, listen: Listener, *, handshake_timeout_s: float) -> None:
         """Feed every binary message to ``listen`` until one side ends the connection."""
@@ -83,6 +99,7 @@ class Connection:
             for task in (sending, reading):
                 task.cancel()
             outcomes = await asyncio.gather(sending, reading, return_exceptions=True)
+            self.count()
             self._meters.connections_closed.labels(code=str(self._close_code)).inc()
             # An error holds the frames that it went through, and they hold this.
             self.outbox.ended = None
@@ -165,7 +182,9 @@ class Connection:
             return None
 
     async def _receive(self) -> bytes:
-        event = await self._websocket.receive()
+        while not self._arrived:
+            self._arrived.extend(await self._events())
+        event = self._arrived.popleft()
         if event["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(event.get("code") or 1005)
         frame = event.get("bytes")
@@ -173,21 +192,17 @@ class Connection:
             raise MalformedMessage("text frames have no meaning here; every message is binary")
         if len(frame) > self._limits.frame_bytes_max:
             raise LimitExceeded("frame_bytes_max", self._limits.frame_bytes_max, len(frame))
-        self._meters.received_bytes.inc(len(frame))
+        self._received_bytes += len(frame)
         return bytes(frame)
+
+    async def _events(self) -> Sequence[Mapping[str, Any]]:
+        return [await self._websocket.receive()] if self._socket is None else await self._socket.receive_many()
 
     async def _send(self) -> None:
         try:
-            while frames := await self.outbox.take():
-                self.progress_at_s = time.monotonic()
-                for frame in frames:
-                    await self._websocket.send_bytes(frame)
-                    self.outbox.sent(frame)
-                    self.progress_at_s = time.monotonic()
-                self.is_alive = True
-                self._meters.sent_bytes.inc(sum(map(len, frames)))
-            ended = self.outbox.ended
-            assert ended is not None
+            # What was put in before the socket was open waits in the outbox.
+            self.outbox.flush()
+            ended = await self._sink.run()
             self._close_code = problem_of(ended).close_code
             await self._websocket.close(self._close_code, close_reason(ended))
         except (WebSocketDisconnect, RuntimeError) as error:

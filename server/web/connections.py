@@ -72,9 +72,9 @@ class Connections:
 
 
 def _show_life(connection: Connection, dialect: Dialect) -> None:
-    if not connection.is_alive and dialect.sign_of_life is not None and not connection.outbox.is_waiting:
+    is_alive = connection.count()
+    if not is_alive and dialect.sign_of_life is not None and not connection.outbox.is_waiting:
         connection.outbox.put(dialect.sign_of_life)
-    connection.is_alive = False
 
 
 @asynccontextmanager

@@ -4,7 +4,7 @@ Offered as a scope extension. Under another server it is missing, and that serve
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 EXTENSION: Final = "crdt_sync.socket"
@@ -12,6 +12,19 @@ EXTENSION: Final = "crdt_sync.socket"
 
 class Socket(Protocol):
     """The socket of one WebSocket."""
+
+    @property
+    def is_writable(self) -> bool:
+        """It has got rid of what was written before."""
+
+    def write(self, data: bytes) -> None:
+        """Write whole frames, now. A socket that is gone, or closing, drops them."""
+
+    def when_writable(self, call: Callable[[], None]) -> None:
+        """Call back each time that it has become writable again."""
+
+    async def receive_many(self) -> Sequence[Mapping[str, Any]]:
+        """ASGI's events, as ``receive`` gives them: all that are here, and at least one."""
 
     def abort(self) -> None:
         """Drop the connection at once, whatever is still to be sent."""

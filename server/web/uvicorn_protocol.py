@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
@@ -27,6 +28,9 @@ from server.web.socket_extension import EXTENSION
 
 SLICE_BYTES: Final = 4 << 10
 """Parsed in one go: the 700 frames that fit in take some 5 ms, and nobody else may wait longer."""
+QUEUED_MESSAGES_MAX: Final = 32
+QUEUED_BYTES_MAX: Final = 64 << 10
+"""So much may wait for the application before nothing more is read."""
 FAREWELL_PAUSE_S: Final = 0.01
 """Between two slices of what comes after our close frame: only the answer to it counts."""
 
@@ -139,6 +143,8 @@ class RelayWebSocketProtocol(WebSocketsSansIOProtocol):
         self._flushing: FlushWatch | None = None
         self._is_stopped = False
         """The transport may have been told not to read."""
+        self._on_writable: Callable[[], None] | None = None
+        self._queued_bytes = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -169,11 +175,36 @@ class RelayWebSocketProtocol(WebSocketsSansIOProtocol):
 
     async def receive(self) -> Any:
         message = await self.queue.get()
-        if self.read_paused and self.queue.empty():
+        self._taken()
+        return message
+
+    async def receive_many(self) -> Sequence[Any]:
+        """See :class:`server.web.socket_extension.Socket`."""
+        messages = [await self.queue.get()]
+        while not self.queue.empty():
+            messages.append(self.queue.get_nowait())
+        self._taken()
+        return messages
+
+    def _taken(self) -> None:
+        if not self.queue.empty():
+            return
+        self._queued_bytes = 0
+        if self.read_paused:
             self.read_paused, self._is_stopped = False, True
             self._parse()
             self._settle()
-        return message
+
+    def send_receive_event_to_app(self) -> None:
+        self._queued_bytes += sum(map(len, self.frames))
+        # Read on although the application has not taken this: it takes all that is there in one step. By itself,
+        # uvicorn stops reading with each message, two system calls and a wake-up for every one of them.
+        has_room = self.queue.qsize() < QUEUED_MESSAGES_MAX and self._queued_bytes < QUEUED_BYTES_MAX
+        may_read_on = has_room and not self._is_stranger
+        was_paused, self.read_paused = self.read_paused, self.read_paused or may_read_on
+        super().send_receive_event_to_app()
+        if may_read_on:
+            self.read_paused = was_paused
 
     async def run_asgi(self) -> None:
         extensions: dict[str, Any] = self.scope["extensions"]
@@ -183,7 +214,27 @@ class RelayWebSocketProtocol(WebSocketsSansIOProtocol):
         finally:
             # Else the scope and this would hold each other until the collector comes, which can be long.
             extensions.clear()
+            self._on_writable = None
             self._part()
+
+    @property
+    def is_writable(self) -> bool:
+        """See :class:`server.web.socket_extension.Socket`."""
+        return self.handshake_complete and self.writable.is_set()
+
+    def when_writable(self, call: Callable[[], None]) -> None:
+        """See :class:`server.web.socket_extension.Socket`."""
+        self._on_writable = call
+
+    def write(self, data: bytes) -> None:
+        """See :class:`server.web.socket_extension.Socket`."""
+        if not (self.close_sent or self.disconnected or self.transport.is_closing()):
+            self.transport.write(data)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._on_writable is not None:
+            self._on_writable()
 
     def abort(self) -> None:
         """See :class:`server.web.socket_extension.Socket`."""

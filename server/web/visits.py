@@ -19,7 +19,7 @@ from server.auth.grants import Grant
 from server.rooms.dialect import MULTIPLEXED
 from server.rooms.host import Host
 from server.rooms.member import Member
-from server.rooms.outbox import Outbox
+from server.rooms.outbox import Basket
 from server.rooms.turn import Said
 from server.web.members import next_member_id
 from server.web.relay import Relay
@@ -31,9 +31,10 @@ VISIT: Final = dataclasses.replace(MULTIPLEXED, name="visit", carries_many=False
 class Visit:
     """Made by :func:`visit`. One question a visit."""
 
-    def __init__(self, host: Host, member: Member, limits: Limits) -> None:
+    def __init__(self, host: Host, member: Member, basket: Basket, limits: Limits) -> None:
         self._host = host
         self._member = member
+        self._basket = basket
         self._limits = limits
 
     async def read(self) -> list[bytes]:
@@ -67,22 +68,22 @@ class Visit:
         await self._host.submit(Said(self._member.id, message, update, time.monotonic()))
 
     async def _heard(self) -> AsyncIterator[Message]:
-        outbox = self._member.outbox
-        while frames := await outbox.take():
+        while frames := await self._basket.take():
             for frame in frames:
-                outbox.sent(frame)
                 yield multiplexed.decode(frame, self._limits)[1]
-        assert outbox.ended is not None
-        raise outbox.ended
+        ended = self._basket.outbox.ended
+        assert ended is not None
+        raise ended
 
 
 @asynccontextmanager
 async def visit(relay: Relay, grant: Grant, document: str) -> AsyncIterator[Visit]:
     """A stay in the room of ``document``. Raises :class:`DocumentRetired`, StoreError or :class:`RoomClosing`."""
-    member = Member(next_member_id(), grant.subject, grant.may_write(document), VISIT, Outbox(relay.limits))
+    basket = Basket(relay.limits)
+    member = Member(next_member_id(), grant.subject, grant.may_write(document), VISIT, basket.outbox)
     member.rights = grant.path_rights(document)
     host = await relay.rooms.enter(RoomId(grant.tenant, document), member)
     try:
-        yield Visit(host, member, relay.limits)
+        yield Visit(host, member, basket, relay.limits)
     finally:
         host.leave(member)

@@ -23,6 +23,7 @@ from server.rooms.keeper import AUTHOR, Keeper, open_keeper
 from server.rooms.member import Member
 from server.rooms.outbox import Outbox
 from server.rooms.ownership import Owners
+from server.rooms.parcels import Parcel
 from server.rooms.room import Room
 from server.rooms.turn import Arrived, Compacted, Departed, Drained, Envelope, Said, Turn
 from server.scribes.tasks import compact
@@ -36,73 +37,46 @@ RELAY_CLIENT: Final = 2**52
 """The ids under which the simulated relay writes begin here; those of others are smaller."""
 
 
-class WouldWaitError(Exception):
-    """A real coroutine would go to sleep here."""
-
-
-class Signal:
-    """Stands for an outbox's asyncio.Event, which can't sleep without a loop."""
-
-    def set(self) -> None:
-        """Nobody sleeps."""
-
-    def clear(self) -> None:
-        """Nobody sleeps."""
-
-    async def wait(self) -> None:
-        raise WouldWaitError
-
-
-def make_outbox() -> Outbox:
-    outbox = Outbox(LIMITS)
-    outbox._filled = Signal()  # type: ignore[assignment]
-    return outbox
-
-
-def take_now(outbox: Outbox) -> Sequence[bytes] | None:
-    """What ``outbox.take()`` gives at once: frames, () once it has ended, None when it would wait."""
-    try:
-        outbox.take().send(None)
-    except StopIteration as done:
-        frames: Sequence[bytes] = done.value
-        return frames
-    except WouldWaitError:
-        return None
-    raise AssertionError("Outbox.take() waits for something else than the outbox")
-
-
 class Port:
-    """The relay's end of a connection."""
+    """The relay's end of a connection: what its outbox hands over, and what the network has not taken yet."""
 
-    def __init__(self, link: Link, member: Member, witness: Witness) -> None:
+    def __init__(self, link: Link, number: int, name: str, dialect: Dialect, witness: Witness) -> None:
         self.link = link
-        self.member = member
+        self.member = Member(number, name, may_write=True, dialect=dialect, outbox=Outbox(LIMITS, self))
         self._witness = witness
         self._taken: deque[bytes] = deque()
+        self._has_ended = False
         self.is_done = False
 
     @property
     def has_work(self) -> bool:
         outbox = self.member.outbox
-        return bool(self._taken or outbox._frames or outbox._when_drained or outbox.ended)
+        return bool(self._taken or outbox._parcels or outbox._when_drained or outbox.ended)
+
+    @property
+    def is_ready(self) -> bool:
+        return not self._taken and not self.link.down.is_full
+
+    def write(self, parcels: Sequence[Parcel]) -> None:
+        for parcel in parcels:
+            self._taken.extend(parcel.frames)
+
+    def end(self, reason: SyncError) -> None:
+        self._has_ended = True
 
     def pump(self) -> None:
         """Hand frames to the network until it takes no more."""
-        outbox = self.member.outbox
         while not self.link.down.is_full:
             if not self._taken:
-                frames = take_now(outbox)
-                if frames is None:
-                    return
-                if not frames:
+                self.member.outbox.flush()
+            if not self._taken:
+                if self._has_ended:
                     self.link.end()
                     self.is_done = True
-                    return
-                self._taken.extend(frames)
+                return
             frame = self._taken.popleft()
             self._check_visible(frame)
             self.link.down.send(frame, self._witness.now_s)
-            outbox.sent(frame)
 
     def _check_visible(self, frame: bytes) -> None:
         message = self._witness.read(self.member.dialect, frame)
@@ -272,9 +246,9 @@ class Relay:
             self.host = self._host_type(self.disk, self._witness, self._meters, self._room_type)
             self._witness.reached("rooms opened")
         self._members += 1
-        member = Member(self._members, name, may_write=True, dialect=dialect, outbox=make_outbox())
-        self.ports.append(Port(link, member, self._witness))
-        self.host.enter(member)
+        port = Port(link, self._members, name, dialect, self._witness)
+        self.ports.append(port)
+        self.host.enter(port.member)
 
     def may_hear(self, port: Port) -> bool:
         """Backpressure: neither a busy room nor a connection that does not read is read from."""

@@ -11,7 +11,7 @@ from crdt_sync.limits import Limits
 from server.auth.access import AccessBook
 from server.auth.grants import CredentialRefused, DocumentPattern, Grant, Role
 from server.auth.revocations import Revocation
-from server.rooms.outbox import Outbox
+from server.rooms.outbox import Basket
 from server.web.tenures import RENEWAL_LEAD_S, Tenure, Tenures
 
 NOW_S = 1_800_000_000.0
@@ -163,9 +163,9 @@ def test_P30_what_was_taken_back_while_it_was_let_in_ends_at_once(tenures: Tenur
 
 
 async def test_nothing_is_queued_behind_the_end_of_a_connection() -> None:
-    outbox = Outbox(Limits())
-    outbox.put(b"before")
-    outbox.end(MemberTooSlow("enough"))
-    outbox.put(b"behind")
-    assert await outbox.take() == (b"before",)
-    assert await outbox.take() == ()
+    basket = Basket(Limits())
+    basket.outbox.put(b"before")
+    basket.outbox.end(MemberTooSlow("enough"))
+    basket.outbox.put(b"behind")
+    assert await basket.take() == (b"before",)
+    assert await basket.take() == ()
