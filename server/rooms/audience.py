@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from crdt_sync.errors import DocumentRetired, LimitExceeded, SyncError
-from crdt_sync.protocol.messages import Denied, Message
+from crdt_sync.protocol.messages import Denied, Message, StateReply
 from crdt_sync.values import RoomId
 from server.rooms.inbox import Inbox
 from server.rooms.member import Member
@@ -68,6 +68,7 @@ class Audience:
     def deliver(self, turn: Turn) -> None:
         """Tell what a turn has to tell, in its order. Never waits: whoever is full is shed."""
         touched: dict[int, Member] = {}
+        shared: dict[tuple[int, str, str | None], Parcel] = {}
         run: list[Broadcast] = []
         for delivery in turn.deliveries:
             if isinstance(delivery, Broadcast):
@@ -81,7 +82,7 @@ class Audience:
                 continue
             if isinstance(delivery, Listens):
                 member.listens, member.was_shed = True, False
-            elif self._reply(delivery, member):
+            elif self._reply(delivery, member, shared):
                 touched[member.id] = member
         if run:
             self._broadcast(run, touched)
@@ -122,8 +123,9 @@ class Audience:
             if broadcast.seq is not None:
                 self._told_seq = broadcast.seq
 
-    def _reply(self, reply: Reply, member: Member) -> bool:
-        """Queue what one member is told; whether there was anything."""
+    def _reply(self, reply: Reply, member: Member, shared: dict[tuple[int, str, str | None], Parcel]) -> bool:
+        """Queue what one member is told; whether there was anything. Who came in one turn and asked alike gets one
+        parcel: a crowd that joins a large document would otherwise hold a copy of it each."""
         if not reply.essential:
             if member.was_shed:
                 return False
@@ -132,10 +134,16 @@ class Audience:
                 return False
         if isinstance(reply.message, Denied) and reply.message.code != DocumentRetired.code:
             self._put_on_record("refused", member, reply.message.code, reply.message.reason)
-        frames = member.frames(self._room_id.document, reply.message)
-        if frames:
-            member.outbox.queue(Parcel(frames))
-        return bool(frames)
+        if isinstance(reply.message, StateReply) and member.spell is None:
+            spelling = id(reply.message), member.dialect.name, member.address
+            parcel = shared.get(spelling)
+            if parcel is None:
+                parcel = shared[spelling] = Parcel(member.frames(self._room_id.document, reply.message))
+        else:
+            parcel = Parcel(member.frames(self._room_id.document, reply.message))
+        if parcel.frames:
+            member.outbox.queue(parcel)
+        return bool(parcel.frames)
 
     def _put_on_record(self, kind: AuditKind, member: Member, code: str, sentence: str) -> None:
         room = self._room_id

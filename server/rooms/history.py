@@ -34,6 +34,7 @@ class History:
         self._snapshot_state: dict[ClientId, Clock] = dict(ledger.clocks)
         self._snapshot_parts: dict[ClientId, Remembered] | None = None
         self._tail: deque[Piece] = deque()
+        self._answered: tuple[StateVector, Sequence[Message]] | None = None
         self.tail_bytes = 0
         self.ledger = ledger
         self.withheld = Withheld()
@@ -100,12 +101,24 @@ class History:
     def add(self, piece: Piece) -> int:
         """Take in an update that the gate found to be fresh; return its number."""
         self.ledger.admit(piece)
+        self._answered = None
         self._tail.append(piece)
         self.tail_bytes += len(piece.raw)
         return self.seq
 
     def answer(self, state: StateVector) -> Sequence[Message]:
-        """All that a holder of ``state`` lacks. The last message is a :class:`StateReply`, so "synced" is true."""
+        """All that a holder of ``state`` lacks. The last message is a :class:`StateReply`, so "synced" is true.
+
+        Whoever asks alike gets the same messages until :meth:`turned` or :meth:`add`: crowds come back together."""
+        if self._answered is None or self._answered[0] != state:
+            self._answered = dict(state), self._lacking(state)
+        return self._answered[1]
+
+    def turned(self) -> None:
+        """A turn is over: let go of what was made for it."""
+        self._answered = None
+
+    def _lacking(self, state: StateVector) -> Sequence[Message]:
         if self._covers_snapshot(state):
             lacking = [piece for piece in self._tail if not _is_covered(piece, state)]
             # A state vector says nothing about deletes, so all of them are said again.
@@ -141,7 +154,7 @@ class History:
     def compact(self, snapshot: bytes, through: int) -> None:
         """Let ``snapshot`` stand for the updates up to ``through``."""
         self._snapshot = snapshot
-        self._snapshot_parts = None
+        self._snapshot_parts = self._answered = None
         for _ in range(through - self._through):
             piece = self._tail.popleft()
             self.tail_bytes -= len(piece.raw)

@@ -129,6 +129,7 @@ class Room:
                 case Compacted(state, through):
                     self._history.compact(state, through)
         self._acknowledge(turn)
+        self._history.turned()
         return turn
 
     def _hear(self, said: Said, turn: Turn, now_s: float) -> None:
@@ -290,6 +291,8 @@ class Room:
 
     def _keep_own(self, updates: Sequence[bytes], turn: Turn) -> None:
         """Keep what the relay writes, in the turn of the update that it is about."""
+        if not updates:
+            return
         # What we write is bound by what was written, not by what one member may send.
         stored = self._limits.for_stored()
         for raw in updates:

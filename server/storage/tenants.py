@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import shutil
+import time
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Final
 
 import structlog
 
@@ -17,6 +20,8 @@ from crdt_sync.values import check_tenant
 log = structlog.get_logger(__name__)
 
 KIND = "tenant"
+LOOK_S: Final = 0.1
+"""So long the free space that was found is taken for what there is."""
 
 
 def tenant_file(data_dir: Path, tenant: str) -> Path:
@@ -36,6 +41,8 @@ class Tenants:
         self._data_dir = data_dir
         self._served = frozenset(served)
         self._free_space_bytes_min = free_space_bytes_min
+        self._free_bytes = 0
+        self._looked_at_s = -math.inf
         self._opening: dict[str, asyncio.Lock] = {}
         self._open: dict[str, tuple[SqliteStore, AsyncExitStack]] = {}
         self._failures: dict[str, str] = {}
@@ -107,14 +114,17 @@ class Tenants:
         return store
 
     def check_free_space(self) -> int:
-        """Free bytes of the data directory's disk. Raises :class:`StoreUnavailable` below the floor."""
-        free = shutil.disk_usage(self._data_dir).free
-        if free < self._free_space_bytes_min:
+        """Free bytes of the data directory as of a moment ago. Raises :class:`StoreUnavailable` below the floor."""
+        now_s = time.monotonic()
+        # Asked before every commit: the floor leaves room for what is written within the moment.
+        if now_s - self._looked_at_s > LOOK_S:
+            self._free_bytes, self._looked_at_s = shutil.disk_usage(self._data_dir).free, now_s
+        if self._free_bytes < self._free_space_bytes_min:
             floor = self._free_space_bytes_min
             raise StoreUnavailable(
-                f"{free} bytes are free in {self._data_dir}, less than free_space_bytes_min = {floor}"
+                f"{self._free_bytes} bytes are free in {self._data_dir}, less than free_space_bytes_min = {floor}"
             )
-        return free
+        return self._free_bytes
 
     def failures(self) -> dict[str, str]:
         """Why a tenant's store is not usable now, for each that is not."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from crdt_sync.errors import SyncError
 from crdt_sync.limits import DEFAULT_LIMITS
 from crdt_sync.protocol import multiplexed, y_websocket
-from crdt_sync.protocol.messages import Ack, NewUpdate
+from crdt_sync.protocol.messages import Ack, NewUpdate, StateReply
 from crdt_sync.values import RoomId
 from server.rooms.audience import Audience
 from server.rooms.dialect import MULTIPLEXED, Y_WEBSOCKET, Dialect
@@ -113,3 +113,12 @@ def test_a_member_that_does_not_read_is_shed_and_resumes_behind_what_it_was_told
     stuck.member.outbox.flush()
     assert len(stuck.heard) == size
     assert inbox.take(9) == [Drained(1, size)]
+
+
+def test_a_crowd_that_asks_alike_in_one_turn_shares_one_answer() -> None:
+    sockets = [Socket(number, Y_WEBSOCKET) for number in range(4)]
+    audience, _ = opened(*sockets)
+    answer = StateReply(b"much")
+    audience.deliver(Turn(deliveries=[Reply(number, answer, True) for number in range(4)]))
+    assert len({id(socket.parcels[0]) for socket in sockets}) == 1
+    assert [socket.heard for socket in sockets] == [[y_websocket.encode(answer)]] * 4

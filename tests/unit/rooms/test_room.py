@@ -142,6 +142,19 @@ def test_a_member_is_welcomed_once_and_answered_each_time() -> None:
     assert (listeners(turn), replies(turn, 1)) == ([], [StateReply(EMPTY_UPDATE)])
 
 
+def test_who_asks_alike_in_one_turn_gets_the_same_messages_and_nobody_gets_old_ones() -> None:
+    room = make_room()
+    arrive(room, 1, 2, 3)
+    writer = Writer(7)
+    first, second = writer.set("tea", 1), writer.set("tea", 2)
+    turn = absorb(room, said(1, NewUpdate(first)), *(said(member, StateRequest({})) for member in (2, 3)))
+    answers = [next(one for one in replies(turn, member) if isinstance(one, StateReply)) for member in (2, 3)]
+    assert answers[0] is answers[1]
+    later = absorb(room, said(2, StateRequest({})), said(1, NewUpdate(second)), said(3, StateRequest({})))
+    content_of = {member: content(list(told(later, member)))[0] for member in (2, 3)}
+    assert content_of == {2: {"tea": 2.0}, 3: {"tea": 2.0}}
+
+
 def test_P10_a_shed_member_is_told_exactly_what_it_missed() -> None:
     room, writer = make_room(), Writer(1)
     arrive(room, 1, 2)
