@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 
 ANY_DEPTH_CEILING = 128
 _UNBOUNDED = 2**31 - 1
@@ -115,6 +115,10 @@ class Limits:
     room_presence_bytes_max: int = 128 << 10
     """Presence of everybody in one room together."""
 
+    # Without a type, or it would be a bound.
+    is_for_stored = False
+    """Whether this is for what was let in already; see :meth:`for_stored`."""
+
     def __post_init__(self) -> None:
         # A full turn must fit into a reader that was idle, or every burst would shed it.
         if self.outbox_messages_max <= self.turn_messages_max:
@@ -135,21 +139,28 @@ class Limits:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
 
-    def for_stored(self) -> Limits:
+    def for_stored(self) -> StoredLimits:
         """The same, without bounds on what one update may hold: for what was judged when it came, update by update.
 
         A snapshot of many small updates may exceed what one may hold, and a limit that an operator has lowered since
         must not lock anybody out of a document. The depth of values stays bounded, because native code recurses.
         """
-        return replace(
-            self,
-            update_structs_max=_UNBOUNDED,
-            clients_max=_UNBOUNDED,
-            clock_step_max=_UNBOUNDED,
-            name_bytes_max=_UNBOUNDED,
-            key_bytes_max=_UNBOUNDED,
-            any_depth_max=ANY_DEPTH_CEILING,
-        )
+        unbounded = {
+            "update_structs_max": _UNBOUNDED,
+            "clients_max": _UNBOUNDED,
+            "clock_step_max": _UNBOUNDED,
+            "name_bytes_max": _UNBOUNDED,
+            "key_bytes_max": _UNBOUNDED,
+            "any_depth_max": ANY_DEPTH_CEILING,
+        }
+        return StoredLimits(**(asdict(self) | unbounded))
+
+
+class StoredLimits(Limits):
+    """What a reader of a store accepts: also what the gate has learned to refuse since it was let in."""
+
+    __slots__ = ()
+    is_for_stored = True
 
 
 DEFAULT_LIMITS = Limits()

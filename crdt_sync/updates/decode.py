@@ -20,6 +20,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from crdt_sync.errors import LimitExceeded, MalformedUpdate
 from crdt_sync.limits import DEFAULT_LIMITS, Limits
+from crdt_sync.updates.portable import unreadable
 from crdt_sync.updates.ranges import Range
 from crdt_sync.values import ClientId, Id, read_json
 
@@ -29,7 +30,8 @@ CLIENT_MAX = 2**53 - 1
 CLOCK_MAX = 2**31 - 1
 
 _HAS_ORIGIN, _HAS_RIGHT, _HAS_KEY, _KIND = 128, 64, 32, 31
-_NAMED_TYPES = (3, 5)
+_HOOK = 5
+_NAMED_TYPES = (3, _HOOK)
 _TYPE_MAX = 6
 _LONG_VARINT_SHIFT = 49
 _FIXED_BYTES: Final[Mapping[int, int]] = {120: 0, 121: 0, 122: 8, 123: 8, 124: 4, 126: 0, 127: 0}
@@ -68,6 +70,8 @@ class DecodedUpdate(NamedTuple):
     raw: bytes
     sections: Sequence[Section]
     deletes: Deletes
+    nests: bool
+    """Some struct names an element as its parent, or may be one itself: only then the gate has to look for them."""
 
 
 def decode_update(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> DecodedUpdate:
@@ -80,19 +84,20 @@ def decode_update(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> DecodedUpdate:
         raise MalformedUpdate("the update ends in the middle of a value") from None
     if cursor.pos != len(raw):
         raise MalformedUpdate(f"{len(raw) - cursor.pos} bytes follow the update")
-    return DecodedUpdate(raw, sections, deletes)
+    return DecodedUpdate(raw, sections, deletes, cursor.nests)
 
 
 class Cursor:
     """A position in an update. Reading past the end raises IndexError, which :func:`decode_update` translates."""
 
-    __slots__ = ("limits", "pos", "raw", "structs_left")
+    __slots__ = ("limits", "nests", "pos", "raw", "structs_left")
 
     def __init__(self, raw: bytes, limits: Limits = DEFAULT_LIMITS, pos: int = 0) -> None:
         self.raw = raw
         self.pos = pos
         self.limits = limits
         self.structs_left = limits.update_structs_max
+        self.nests = False
 
     def uint(self, maximum: int = CLOCK_MAX) -> int:
         raw, pos = self.raw, self.pos
@@ -176,7 +181,10 @@ def _read_sections(cursor: Cursor) -> list[Section]:
         seen.add(client)
         structs = []
         for _ in range(struct_count):
-            struct = read_struct(cursor, clock)
+            try:
+                struct = read_struct(cursor, clock)
+            except MalformedUpdate as error:
+                raise MalformedUpdate(f"{error} (client {client}, clock {clock})") from None
             clock += struct.length
             if struct.length == 0 or clock > CLOCK_MAX:
                 raise MalformedUpdate(f"client {client} has a struct of length {struct.length} at {struct.clock}")
@@ -195,6 +203,7 @@ def read_struct(cursor: Cursor, clock: int) -> Struct:
     kind = info & _KIND
     if info in (COLLECTED, SKIP):
         length = cursor.uint()
+        cursor.nests = cursor.nests or kind == COLLECTED
         return Struct(clock, length, kind, None, None, None, None, cursor.pos, start, cursor.pos)
     origin = cursor.id() if info & _HAS_ORIGIN else None
     right = cursor.id() if info & _HAS_RIGHT else None
@@ -215,6 +224,7 @@ def _read_parent(cursor: Cursor) -> str | Id:
         case 1:
             return _bounded(cursor.text(), cursor.limits.name_bytes_max, "name_bytes_max")
         case 0:
+            cursor.nests = True
             return cursor.id()
         case other:
             raise MalformedUpdate(f"a parent is a name (1) or an id (0), not {other}")
@@ -237,8 +247,10 @@ def _read_content(cursor: Cursor, kind: int) -> int:
         length = utf16_length(cursor.text())
     elif kind == DELETED:
         length = cursor.uint()
+        cursor.nests = True
     elif kind == TYPE:
         _skip_type(cursor)
+        cursor.nests = True
     elif kind == BINARY:
         cursor.blob()
     elif kind == EMBED:
@@ -266,15 +278,20 @@ def _skip_type(cursor: Cursor) -> None:
     kind = cursor.uint()
     if kind > _TYPE_MAX:
         raise MalformedUpdate(f"there is no shared type {kind}")
+    if kind == _HOOK and not cursor.limits.is_for_stored:
+        raise MalformedUpdate("an XML hook is not supported: yrs does not read its name, and what follows it wrongly")
     if kind in _NAMED_TYPES:
         _bounded(cursor.text(), cursor.limits.name_bytes_max, "name_bytes_max")
 
 
 def _skip_json(cursor: Cursor) -> None:
+    text = cursor.text()
     try:
-        read_json(cursor.text(), cursor.limits.any_depth_max)
+        read_json(text, cursor.limits.any_depth_max)
     except ValueError as error:
         raise MalformedUpdate(str(error)) from None
+    if not cursor.limits.is_for_stored and (why := unreadable(text)) is not None:
+        raise MalformedUpdate(f"yrs can't read the JSON of an embed or a format: {why}")
 
 
 def _skip_values(cursor: Cursor, count: int, depth_left: int) -> None:

@@ -15,8 +15,9 @@ from crdt_sync.limits import Limits
 from crdt_sync.updates.decode import SKIP, DecodedUpdate, Deletes, Section
 from crdt_sync.updates.encode import trim
 from crdt_sync.updates.ledger import Ledger
+from crdt_sync.updates.nesting import check_parents, new_sections
 from crdt_sync.updates.order import Run, causal_runs
-from crdt_sync.updates.pieces import Piece, Span, span, whole
+from crdt_sync.updates.pieces import Piece, Span, parents_of, span, whole
 from crdt_sync.updates.ranges import Range
 from crdt_sync.updates.reuse import check_reuse
 from crdt_sync.values import ClientId, Clock
@@ -64,9 +65,12 @@ def _judge_continuation(update: DecodedUpdate, ledger: Ledger, limits: Limits) -
             return None
         deletes = ledger.new_deletes(ready)
         if deletes != update.deletes:
-            piece = trim(update.raw, piece.spans, deletes)
+            piece = trim(update.raw, piece.spans, deletes)._replace(parents=piece.parents)
+    runs = (Run(0, 0, only.structs),)
     _check_growth(piece.spans, ledger, limits)
-    return Verdict(piece, False, (Run(0, 0, only.structs),))
+    if update.nests and not limits.is_for_stored:
+        check_parents(update.sections, runs, ledger)
+    return Verdict(piece, False, runs)
 
 
 def _follows(section: Section, clocks: dict[ClientId, Clock]) -> bool:
@@ -85,7 +89,7 @@ def _follows(section: Section, clocks: dict[ClientId, Clock]) -> bool:
 
 
 def _judge_in_full(update: DecodedUpdate, ledger: Ledger, limits: Limits, keep_ready_part: bool) -> Verdict:
-    check_reuse(update, ledger, limits)
+    check_reuse(update, ledger)
     order = causal_runs(update.sections, ledger.clocks)
     ready, beyond = _within(update.deletes, order.reached, ledger.clocks)
     gap = order.blocked or beyond
@@ -98,6 +102,10 @@ def _judge_in_full(update: DecodedUpdate, ledger: Ledger, limits: Limits, keep_r
     _check_growth(spans, ledger, limits)
     all_new = not gap and deletes == update.deletes and _covers(spans, update.sections)
     fresh = whole(update) if all_new else trim(update.raw, spans, deletes)
+    if update.nests:
+        fresh = fresh._replace(parents=parents_of(new_sections(update.sections, order.runs)))
+        if not limits.is_for_stored:
+            check_parents(update.sections, order.runs, ledger)
     return Verdict(fresh, gap, order.runs)
 
 

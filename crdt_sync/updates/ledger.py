@@ -1,11 +1,15 @@
-"""What a room already holds: a clock per client and the ranges that are deleted. No content, no Doc."""
+"""What a room already holds: a clock per client, the ranges that are deleted, and what others may lie in. No content.
+
+An element may lie in a shared type, or where one may have been: what was deleted or collected when it came, and what a
+snapshot has deleted, for that keeps no content. yrs can't load a document where something lies in anything else.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from crdt_sync.errors import ProtocolError, StoreCorrupted
+from crdt_sync.errors import MalformedUpdate, ProtocolError, StoreCorrupted
 from crdt_sync.limits import Limits
 from crdt_sync.protocol import state_vector, wire
 from crdt_sync.updates.decode import Deletes, decode_update
@@ -13,7 +17,7 @@ from crdt_sync.updates.encode import write_deletes
 from crdt_sync.updates.pieces import Piece
 from crdt_sync.updates.ranges import Range, Ranges
 from crdt_sync.updates.remembered import Remembered
-from crdt_sync.values import ClientId, Clock, StateVector
+from crdt_sync.values import ClientId, Clock, Id, StateVector
 
 # What we admitted under generous limits must still be readable.
 _OUR_OWN: Final = Limits(clients_max=wire.UINT_MAX)
@@ -26,11 +30,14 @@ class Ledger:
     noticed; they are the very bytes that the room's tail holds, so it costs a reference each.
     """
 
-    __slots__ = ("_admitted", "_remembers", "clocks", "deleted")
+    __slots__ = ("_admitted", "_gone", "_parents", "_remembers", "clocks", "deleted")
 
     def __init__(self, *, remembers: bool = False) -> None:
         self.clocks: dict[ClientId, Clock] = {}
         self.deleted: dict[ClientId, Ranges] = {}
+        # None: an earlier version wrote this ledger, and did not say. The next snapshot will.
+        self._parents: dict[ClientId, Ranges] | None = {}
+        self._gone: dict[ClientId, Ranges] = {}
         self._remembers = remembers
         self._admitted: dict[ClientId, list[Remembered]] = {}
 
@@ -40,6 +47,8 @@ class Ledger:
 
     def admit(self, piece: Piece) -> None:
         """Take note of an update that the gate found to be new and ready."""
+        if piece.parents and self._parents is not None:
+            self._note_parents(self._parents, piece.parents)
         for span in piece.spans:
             self.clocks[span.client] = span.end_clock
         for client, ranges in piece.deletes.items():
@@ -49,6 +58,20 @@ class Ledger:
             known.update(ranges)
         if self._remembers:
             self._remember(piece)
+
+    def _note_parents(self, known: dict[ClientId, Ranges], found: Deletes) -> None:
+        for client, ranges in found.items():
+            # Of a struct that was partly known when it came, those that came first count.
+            held = self.clocks.get(client, 0)
+            if fresh := [(max(start, held), end) for start, end in ranges if end > held]:
+                known.setdefault(client, Ranges()).update(fresh)
+
+    def may_be_parent(self, id_: Id) -> bool:
+        """Whether a held element can have others in it, as far as is known."""
+        client, clock = id_
+        return self._parents is None or any(
+            clock in places[client] for places in (self._parents, self._gone) if client in places
+        )
 
     def new_deletes(self, deletes: Deletes) -> dict[ClientId, Sequence[Range]]:
         """The part of ``deletes`` that is not known yet."""
@@ -77,8 +100,20 @@ class Ledger:
             self._admitted.setdefault(span.client, []).append(Remembered(piece.raw, span))
 
     def encode(self) -> bytes:
-        """As bytes, to be kept beside a snapshot."""
-        return wire.blob(state_vector.encode(self.clocks)) + wire.blob(b"\x00" + write_deletes(self.deleted))
+        """As bytes, to be kept beside a snapshot, in which nothing that is deleted has content."""
+        parts = [state_vector.encode(self.clocks), b"\x00" + write_deletes(self.deleted)]
+        if self._parents is not None:
+            parts.append(b"\x00" + write_deletes(self._alive(self._parents)))
+        return b"".join(map(wire.blob, parts))
+
+    def _alive(self, parents: dict[ClientId, Ranges]) -> Deletes:
+        alive: dict[ClientId, Sequence[Range]] = {}
+        for client, ranges in parents.items():
+            deleted = self.deleted.get(client)
+            left = list(ranges) if deleted is None else [part for one in ranges for part in deleted.missing(*one)]
+            if left:
+                alive[client] = left
+        return alive
 
     @classmethod
     def decode(cls, data: bytes, *, remembers: bool = False) -> Ledger:
@@ -87,16 +122,23 @@ class Ledger:
         try:
             reader = wire.Reader(data)
             ledger.clocks = state_vector.decode(reader.blob(), wire.UINT_MAX)
-            sections, deletes = decode_update(reader.blob(), _OUR_OWN)[1:]
+            ledger.deleted = _ranges(reader.blob())
+            ledger._parents = _ranges(reader.blob()) if reader.remaining else None
             reader.finish()
         except ProtocolError as error:
             raise StoreCorrupted(f"a ledger can't be read: {error}") from error
-        if sections:
-            raise StoreCorrupted("a ledger can't be read: it holds structs")
-        ledger.deleted = {client: Ranges(ranges) for client, ranges in deletes.items()}
+        ledger._gone = {client: ranges.copy() for client, ranges in ledger.deleted.items()}
         return ledger
 
     def __eq__(self, other: object) -> bool:
+        # Not what may be a parent: a snapshot no longer says that of what it has collected.
         return isinstance(other, Ledger) and self.clocks == other.clocks and self.deleted == other.deleted
 
     __hash__ = None  # type: ignore[assignment]  # mutable
+
+
+def _ranges(raw: bytes) -> dict[ClientId, Ranges]:
+    update = decode_update(raw, _OUR_OWN)
+    if update.sections:
+        raise MalformedUpdate("it holds structs")
+    return {client: Ranges(ranges) for client, ranges in update.deletes.items()}

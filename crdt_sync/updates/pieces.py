@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
-from crdt_sync.updates.decode import DecodedUpdate, Deletes, Struct
+from crdt_sync.updates.decode import COLLECTED, DELETED, TYPE, DecodedUpdate, Deletes, Section, Struct
+from crdt_sync.updates.ranges import Range
 from crdt_sync.values import ClientId, Clock
 
 
@@ -26,14 +28,31 @@ class Piece(NamedTuple):
     raw: bytes
     spans: Sequence[Span]
     deletes: Deletes
+    parents: Deletes = MappingProxyType({})
+    """Elements that others may lie in: shared types, and what may have been one and has lost its content."""
 
 
 EMPTY_UPDATE = b"\x00\x00"
+_PARENTS: Final = (TYPE, DELETED, COLLECTED)
 
 
 def whole(update: DecodedUpdate) -> Piece:
     """All of ``update``, its bytes as they are."""
-    return Piece(update.raw, [span(s.client, s.structs) for s in update.sections], update.deletes)
+    spans = [span(s.client, s.structs) for s in update.sections]
+    if update.nests:
+        return Piece(update.raw, spans, update.deletes, parents_of(update.sections))
+    return Piece(update.raw, spans, update.deletes)
+
+
+def parents_of(sections: Iterable[Section]) -> Deletes:
+    """The elements that others may lie in: yrs takes a shared type for a parent, a deleted or a collected element
+    (what lies there is gone, too), and nothing else."""
+    found: dict[ClientId, list[Range]] = {}
+    for client, structs in sections:
+        for struct in structs:
+            if struct.kind in _PARENTS:
+                found.setdefault(client, []).append((struct.clock, struct.clock + struct.length))
+    return found
 
 
 def span(client: ClientId, structs: Sequence[Struct]) -> Span:

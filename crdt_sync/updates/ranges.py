@@ -33,6 +33,14 @@ class Ranges:
 
     __hash__ = None  # type: ignore[assignment]  # mutable
 
+    def __contains__(self, clock: object) -> bool:
+        return isinstance(clock, int) and bisect_right(self._bounds, clock) % 2 == 1
+
+    def copy(self) -> Ranges:
+        twin = Ranges()
+        twin._bounds = self._bounds[:]
+        return twin
+
     def add(self, start: int, end: int) -> None:
         """Include ``start`` to ``end``; neighbours that touch are merged."""
         bounds = self._bounds

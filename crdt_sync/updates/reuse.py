@@ -11,7 +11,7 @@ from math import isnan
 from typing import Any, Final
 
 from crdt_sync.errors import ClientIdReused
-from crdt_sync.limits import Limits
+from crdt_sync.limits import DEFAULT_LIMITS, Limits
 from crdt_sync.updates.content import GONE, elements
 from crdt_sync.updates.decode import COLLECTED, DELETED, SKIP, DecodedUpdate, Section, Struct
 from crdt_sync.updates.ledger import Ledger
@@ -19,11 +19,12 @@ from crdt_sync.updates.remembered import Remembered
 from crdt_sync.values import Clock
 
 _WITHOUT_CONTENT: Final = (COLLECTED, DELETED, SKIP)
+_STORED: Final = DEFAULT_LIMITS.for_stored()
 _REPLACEMENT: Final = 0xFFFD
 _SURROGATES: Final = range(0xD800, 0xE000)
 
 
-def check_reuse(update: DecodedUpdate, ledger: Ledger, limits: Limits) -> None:
+def check_reuse(update: DecodedUpdate, ledger: Ledger) -> None:
     """Raise :class:`ClientIdReused` when ``update`` gives a remembered element another content.
 
     Compares contents, not bytes: the same value is encoded in many ways, runs are cut and merged, and deleted
@@ -34,7 +35,7 @@ def check_reuse(update: DecodedUpdate, ledger: Ledger, limits: Limits) -> None:
         if section.structs[0].clock < known_to:
             remembered = ledger.remembered(section.client)
             if remembered:
-                _check_section(update.raw, section, known_to, Recall(remembered, limits))
+                _check_section(update.raw, section, known_to, Recall(remembered, _STORED))
 
 
 def _check_section(raw: bytes, section: Section, known_to: Clock, recall: Recall) -> None:

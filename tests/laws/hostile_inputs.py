@@ -62,7 +62,22 @@ REPROS: Final[Mapping[str, str]] = {
     "F14, the payment": "0101070004010174075041592031303000",
     "F14, another one": "0101070004010174075041592039393900",
     "F15": "01010105000100",
+    "an element that is no type": "0101070004010174017800",
+    "a child of that": "0101080004000700017900",
+    "a hook": "010107000701017805016800",
+    "half of a surrogate pair in an embed": "010107000501017408225c75643830302200",
+    "a number beyond a double in an embed": "010107000501017405316539393900",
+    "a whole number that no integer of yrs holds": "010107000501017414313030303030303030303030303030303030303000",
 }
+
+NEST: Final = (
+    b"\x01"
+    + uint(50_001)
+    + b"\x01\x00\x07\x01\x01r\x00"
+    + b"".join(b"\x07\x00\x01" + uint(clock) + b"\x00" for clock in range(50_000))
+    + b"\x00"
+)
+"""Arrays, each in the one before it. Harmless until one is deleted: then yrs overflows its stack (containment.md)."""
 
 
 def deep(tag: bytes, depth: int) -> bytes:
@@ -73,14 +88,13 @@ def deep(tag: bytes, depth: int) -> bytes:
 def bombs() -> Sequence[bytes]:
     """Updates that are large, or say so: F3, F11, F12 and F15 of the hazards."""
     sections = b"".join(b"\x00" + uint(client) + b"\x00" for client in range(87_500))
-    types = b"".join(b"\x07\x00\x01" + uint(clock) + b"\x00" for clock in range(50_000))
     sets = b"".join(b"\x01" + uint(client) + b"\x00\x28\x01\x01m\x01k\x01\x7e" for client in range(1, 10_002))
     deletes = b"".join(uint(client) + b"\x01\x00\x01" for client in range(50_000))
     return (
         deep(b"\x75\x01", 26_268),
         deep(b"\x76\x01\x01k", 26_268),
         uint(87_500) + sections + b"\x00",
-        b"\x01" + uint(50_001) + b"\x01\x00\x07\x01\x01r\x00" + types + b"\x00",
+        NEST,
         uint(10_001) + sets + b"\x00",
         b"\x00" + uint(50_000) + deletes,
         b"\xff" * 400_000,
