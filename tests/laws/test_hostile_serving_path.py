@@ -1,7 +1,7 @@
 """200,000 hostile inputs against the serving path: nothing but our own errors, rooms serve on, no history is deadly.
 
-What the gate takes yrs loads. It reads some of it in another way than it was written, and then no snapshot is proven: an
-element between neighbours of two parents, or beside an entry of a map as if that stood in a list, and half of a
+What the gate takes yrs loads. Some of it it reads in another way than it was written, and then no snapshot is proven:
+an element between neighbours of two parents, or beside an entry of a map as if that stood in a list, and half of a
 character (docs/explanation/scribes.md). Such a document is served on from its log; it is not compacted.
 """
 
@@ -102,4 +102,5 @@ async def test_a_store_that_holds_it_already_is_served_on_and_ends_no_scribe(wha
     assert sum(map(len, told(answer, 1))) > 2
     # What is written beside it is kept.
     assert kept(absorb(room, said(1, NewUpdate(beside := Writer(99).set("alive", 1))))) == [beside]
-    assert await loaded_by_scribes([updates]) == {"broken": 1}
+    outcomes = await loaded_by_scribes([updates])
+    assert outcomes["broken"] + outcomes["not proven"] == 1

@@ -14,10 +14,11 @@ from crdt_sync.errors import MalformedUpdate
 from crdt_sync.limits import DEFAULT_LIMITS
 from crdt_sync.protocol.wire import text as text_of
 from crdt_sync.updates.decode import decode_update
+from crdt_sync.updates.encode import join
+from crdt_sync.updates.gate import KNOWN, judge
 from crdt_sync.updates.ledger import Ledger
+from crdt_sync.updates.pieces import whole
 from crdt_sync.updates.portable import unreadable
-from crdt_sync.updates.reuse import check_reuse
-from tests.laws.histories import admit
 
 
 def embed(json_text: str) -> bytes:
@@ -115,10 +116,17 @@ def test_a_hook_is_refused_by_name() -> None:
         decode_update(bytes.fromhex("010107000701017805016800"))
 
 
-@pytest.mark.parametrize("json_text", [r'"\ud800"', "1e999", "9223372036854775808"])
-def test_what_a_store_holds_is_read_and_may_be_compared(json_text: str) -> None:
-    stored = decode_update(embed(json_text), DEFAULT_LIMITS.for_stored())
+@pytest.mark.parametrize("first", ["07010178050168", r"0501017408225c756438303022", "05010178053165393939"])
+def test_what_a_store_holds_is_read_and_what_stands_beside_it_may_come_twice(first: str) -> None:
+    stored = DEFAULT_LIMITS.for_stored()
+    before, beside = bytes.fromhex(f"01010700{first}00"), bytes.fromhex("0101070108010174017e00")
+    with pytest.raises(MalformedUpdate):
+        decode_update(before)
     ledger = Ledger(remembers=True)
-    admit(embed("1"), ledger)
-    check_reuse(decode_update(embed("1")), ledger)
-    assert stored.sections[0].structs[0].length == 1
+    for raw in (before, beside):
+        fresh = judge(decode_update(raw, stored), ledger, stored).fresh
+        assert fresh is not None
+        ledger.admit(fresh)
+    joined = join([whole(decode_update(raw, stored)) for raw in (before, beside)])
+    ledger.forget_admitted([whole(decode_update(joined[0], stored))])
+    assert judge(decode_update(beside), ledger, DEFAULT_LIMITS) == KNOWN
