@@ -13,6 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 
 from crdt_sync.errors import Forbidden, InvalidName, NotSynced, SyncError, Unauthenticated
 from crdt_sync.limits import Limits
+from crdt_sync.peer.renewal import renewing
 
 FRAME_OVERHEAD_BYTES = 1 << 10
 _SCHEMES: Mapping[str, str] = {"ws": "ws", "http": "ws", "wss": "wss", "https": "wss"}
@@ -20,7 +21,8 @@ _SCHEMES: Mapping[str, str] = {"ws": "ws", "http": "ws", "wss": "wss", "https": 
 
 @dataclass(frozen=True, slots=True)
 class RelayAddress:
-    """A relay, the tenant there, and the token to show; a callable is asked for a fresh one at every connect."""
+    """A relay, the tenant there, and the token to show. A callable is asked for a fresh one at every connect, and
+    before the one that it gave expires."""
 
     url: str
     tenant: str
@@ -40,21 +42,26 @@ class RelayAddress:
 
 @asynccontextmanager
 async def connected(address: RelayAddress, limits: Limits, *, timeout_s: float) -> AsyncIterator[ClientConnection]:
-    """A WebSocket to the relay, closed on leaving.
+    """A WebSocket to the relay, closed on leaving; it is kept supplied with fresh tokens, where there are any.
 
     Raises :class:`Unauthenticated` or :class:`Forbidden` as the relay says, :class:`NotSynced` when it can't be
     reached or the connection ends in the block.
     """
+    token = address.current_token()
     try:
         async with connect(
             address.endpoint,
-            additional_headers={"Authorization": f"Bearer {address.current_token()}"},
+            additional_headers={"Authorization": f"Bearer {token}"},
             # The relay's answer may hold a whole document in one message.
             max_size=limits.document_bytes_max + FRAME_OVERHEAD_BYTES,
             compression=None,
             open_timeout=timeout_s,
         ) as socket:
-            yield socket
+            if isinstance(address.token, str):
+                yield socket
+            else:
+                async with renewing(socket, token, address.token):
+                    yield socket
     except InvalidStatus as error:
         raise _refusal(error) from error
     except ConnectionClosed as error:

@@ -81,7 +81,7 @@ class Leave:
 
 @dataclass(frozen=True, slots=True)
 class Authenticate:
-    """Shows a token for one document, within the connection; once more when the relay asks for a fresh one."""
+    """Shows a token within the connection, for one document (Hocuspocus) or for all of it (our own peers)."""
 
     token: str = field(repr=False)
 

@@ -81,6 +81,16 @@ class Door:
             self._check_read(grant, room)
         return grant
 
+    def admit_again(self, grant: Grant, secret: str) -> Grant:
+        """The grant of a token that the bearer of ``grant`` shows within its connection, to go on with.
+
+        Raises :class:`Unauthenticated` or :class:`Forbidden`."""
+        with self._counting():
+            renewed = self._redeem("token", secret)
+            if (renewed.tenant, renewed.subject) != (grant.tenant, grant.subject):
+                raise Forbidden("a connection goes on with a token of the same tenant and subject only")
+        return renewed
+
     def check_read(self, grant: Grant, room: RoomId) -> None:
         """Raise :class:`Forbidden` or :class:`Unauthenticated` unless ``grant`` still opens a room."""
         with self._counting():

@@ -9,7 +9,7 @@ from starlette.websockets import WebSocket
 
 from crdt_sync.errors import AccessError, DocumentRetired, LimitExceeded, OutOfTurn, RateLimited, SyncError
 from crdt_sync.protocol import multiplexed
-from crdt_sync.protocol.messages import Denied, Leave, Message, StateRequest
+from crdt_sync.protocol.messages import Authenticate, Denied, Leave, Message, StateRequest
 from crdt_sync.values import RoomId
 from server.auth.access import revoked_error
 from server.auth.grants import Grant
@@ -47,10 +47,9 @@ async def multiplexed_endpoint(websocket: WebSocket) -> None:
 async def _serve(websocket: WebSocket, relay: Relay, admission: Admission, pace: Pace) -> None:
     connection = Connection(websocket, admission.grant, relay.limits, relay.meters, pace, relay.refusals)
     documents = Documents(relay, admission.grant, connection, websocket)
-    tenure = Tenure(admission.grant, None, connection.expel, documents=documents.names, lose=documents.lose)
     try:
         await websocket.accept(admission.subprotocol)
-        with relay.connections.holding(connection, MULTIPLEXED), relay.tenures.holding(tenure):
+        with relay.connections.holding(connection, MULTIPLEXED), relay.tenures.holding(documents.tenure):
             await connection.run(documents.listen, handshake_timeout_s=relay.handshake_timeout_s)
     finally:
         documents.leave_all()
@@ -65,6 +64,7 @@ class Documents:
         self._connection = connection
         self._websocket = websocket
         self._open: dict[str, tuple[Host, Member]] = {}
+        self.tenure = Tenure(grant, None, connection.expel, documents=self.names, lose=self.lose)
         self._lost: set[str] = set()
         """Documents that were taken back while they were open, and not asked for since."""
 
@@ -76,6 +76,9 @@ class Documents:
         """Take one frame. Raises :class:`SyncError` when the connection must end."""
         heard_at_s = time.monotonic()
         document, message = multiplexed.decode(frame, self._relay.limits)
+        if isinstance(message, Authenticate):
+            self._renew(message.token)
+            return
         if isinstance(message, Leave):
             self._leave(document)
             return
@@ -92,6 +95,21 @@ class Documents:
             # It was told when the room ended; what was on its way meanwhile meets nobody, and was not acknowledged.
             if isinstance(message, StateRequest):
                 self._deny(document, error)
+
+    def _renew(self, token: str) -> None:
+        """Go on with another token: what it does not open is lost, what it does is open to it as it says."""
+        self._grant = grant = self._relay.door.admit_again(self._grant, token)
+        self.tenure.renew(grant, time.time())
+        for document, (host, member) in list(self._open.items()):
+            try:
+                self._relay.door.check_read(grant, RoomId(grant.tenant, document))
+            except AccessError as error:
+                self.lose(document, error)
+                continue
+            rights = grant.may_write(document), grant.path_rights(document)
+            if rights != (member.may_write, member.rights):
+                member.may_write, member.rights = rights
+                host.grant(member)
 
     async def _enter(self, document: str, message: Message) -> tuple[Host, Member] | None:
         """Enter a room, or say why not: a refusal of one document leaves the others alone."""

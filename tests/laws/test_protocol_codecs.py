@@ -98,6 +98,16 @@ def test_a_multiplexed_message_comes_back_from_its_frame(document: str, message:
     assert multiplexed.decode(multiplexed.encode(document, message), DEFAULT_LIMITS) == (document, message)
 
 
+@given(documents, st.text())
+def test_a_token_is_about_no_document(document: str, token: str) -> None:
+    frame = multiplexed.encode(multiplexed.CONNECTION, Authenticate(token))
+    assert multiplexed.decode(frame, DEFAULT_LIMITS) == (multiplexed.CONNECTION, Authenticate(token))
+    with pytest.raises(MalformedMessage):
+        multiplexed.decode(multiplexed.encode(document, Authenticate(token)), DEFAULT_LIMITS)
+    with pytest.raises(MalformedMessage):
+        multiplexed.decode(multiplexed.encode(multiplexed.CONNECTION, Leave()), DEFAULT_LIMITS)
+
+
 addresses = (
     st.tuples(texts.filter(lambda name: bool(name.partition("\0")[0].strip())), texts).map("\0".join) | documents
 )
