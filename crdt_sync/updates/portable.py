@@ -46,4 +46,4 @@ def _is_readable(number: str, *, is_whole: bool) -> bool:
         # serde_json rounds on its way; what it makes of the spelling that everybody uses was tried.
         return number.lstrip("-").lower() == repr(size)
     # Beyond 2**64 it takes a whole number for a double, below 2**63 for an integer.
-    return not (is_whole and number[0] != "-" and len(number) <= _DIGITS_OF_2_64 and 2**63 <= int(number) < 2**64)
+    return not (is_whole and len(number) <= _DIGITS_OF_2_64 and 2**63 <= int(number) < 2**64)

@@ -100,9 +100,11 @@ def test_a_ledger_comes_back_from_its_bytes_with_what_may_be_a_parent(content: s
 
 def test_what_is_deleted_after_the_snapshot_still_has_its_content_in_it() -> None:
     """A newcomer may get the delete and the child in one update, and yrs applies deletes last."""
-    ledger = Ledger.decode(ledger_of(first(CONTENTS["value"])).encode())
+    snapshot = ledger_of(first(CONTENTS["value"]))
+    admit(bytes.fromhex("01010101" + CONTENTS["deleted"] + "0101010101"), snapshot)
+    ledger = Ledger.decode(snapshot.encode())
     admit(DELETE, ledger)
-    assert not takes(child("in a list"), ledger)
+    assert not takes(child("in a list")[:3] + b"\x02" + child("in a list")[4:], ledger)
     joined = bytes.fromhex(f"01010101{CHILDREN['in a list']}0101010001")
     assert not yrs_loads(first(CONTENTS["value"]), joined)
 
@@ -142,6 +144,8 @@ def test_what_a_store_holds_is_not_refused() -> None:
     stored = DEFAULT_LIMITS.for_stored()
     ledger = ledger_of(first(CONTENTS["value"]))
     assert judge(decode_update(child("in a list"), stored), ledger, stored).fresh is not None
+    whole_state = both(CONTENTS["value"], "in a list", deleted=True)
+    assert judge(decode_update(whole_state, stored), ledger, stored).fresh is not None
 
 
 def test_the_sentence_names_the_child_and_the_parent() -> None:
