@@ -84,7 +84,8 @@ def decode_update(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> DecodedUpdate:
         raise MalformedUpdate("the update ends in the middle of a value") from None
     if cursor.pos != len(raw):
         raise MalformedUpdate(f"{len(raw) - cursor.pos} bytes follow the update")
-    return DecodedUpdate(raw, sections, deletes, cursor.nests)
+    # Past the generated constructor, as for every struct.
+    return tuple.__new__(DecodedUpdate, (raw, sections, deletes, cursor.nests))
 
 
 class Cursor:
