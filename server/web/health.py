@@ -34,15 +34,15 @@ async def ready(request: Request) -> Response:
             "status": "ready",
             "rooms": len(relay.rooms.open_rooms()),
             "steward": _describe(relay.steward),
-            "quarantined": relay.rooms.quarantined(),
             **_risks(relay),
         }
     )
 
 
 def _risks(relay: Relay) -> dict[str, Any]:
-    """Damage that costs nothing yet. Whoever reads this should look at that disk."""
-    return {"at_risk": relay.scrubber.at_risk()} if relay.scrubber.at_risk() else {}
+    """What was set aside, and damage that costs nothing yet. Whoever reads this should look at it."""
+    found = {"quarantined": relay.rooms.quarantined(), "at_risk": relay.scrubber.at_risk()}
+    return {name: what for name, what in found.items() if what}
 
 
 def _describe(steward: Steward | None) -> str:

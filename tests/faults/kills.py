@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from random import Random
 from typing import Final, Self, TypeAlias
@@ -17,7 +18,7 @@ from typing import Final, Self, TypeAlias
 from crdt_sync.errors import StoreError
 from tests.faults.power import Disk, put
 from tests.faults.scratch import emptied
-from tests.faults.shim import Action, Event, Op, Shim, boundary
+from tests.faults.shim import ANY, Action, Event, Op, Shim, boundary
 from tests.faults.workload import ROUNDS, Acked, losses
 
 ROOT: Final = Path(__file__).parents[2]
@@ -26,7 +27,7 @@ SESSIONS_PER_STORE: Final = 4
 """So often the same store is killed in a row, without anybody who repairs it between."""
 KILLED: Final = -9
 
-Point: TypeAlias = tuple[int, Action]
+Point: TypeAlias = tuple[Op, int, Action]
 """Which call of a session, and how to die there."""
 
 
@@ -87,12 +88,20 @@ def calls_of(events: Sequence[Event]) -> list[str]:
 
 
 def each_boundary(calls: Sequence[str], random: Random) -> list[Point]:
-    """The first, the last and another call of every boundary of a session, in all three ways."""
-    points = set()
+    """The first, the last and another call of every boundary of a session, in all three ways; at random, but one of
+    each boundary before the second of any.
+
+    A place is counted among the calls of its kind: sessions differ in how many writes they take, not in the order of
+    what is rare."""
+    by_name = []
     for name in sorted(set(calls)):
-        places = [number for number, call in enumerate(calls, 1) if call == name]
-        points |= {(place, action) for action in KILLS for place in (places[0], places[-1], random.choice(places))}
-    return sorted(points)
+        op = Op[name.partition(" ")[0].upper()]
+        alike = [call for call in calls if call.startswith(f"{name.partition(' ')[0]} ")]
+        places = [number for number, call in enumerate(alike, 1) if call == name]
+        points = {(op, place, action) for action in KILLS for place in (places[0], places[-1], random.choice(places))}
+        by_name.append(random.sample(sorted(points), len(points)))
+    random.shuffle(by_name)
+    return [point for turn in zip_longest(*by_name) for point in turn if point is not None]
 
 
 async def kill(shim: Shim, nursery: Nursery, count: int, random: Random) -> Toll:
@@ -103,16 +112,14 @@ async def kill(shim: Shim, nursery: Nursery, count: int, random: Random) -> Toll
     toll = Toll()
     store, copy = shim.folder / "store", shim.folder.parent / "copy"
     calls = calls_of(session(shim, nursery, emptied(store)))
-    points = each_boundary(calls, random)
-    random.shuffle(points)
-    del points[count // 2 :]
+    points = each_boundary(calls, random)[: count // 2]
     on_new = len(points)
     at_last = "nothing"
     while toll.tried < count:
         if toll.tried < on_new or toll.tried % SESSIONS_PER_STORE == 0:
             emptied(store)
-        at, action = points.pop() if points else (random.randrange(1, len(calls)), random.choice(KILLS))
-        shim.arm(action, after=at)
+        ops, at, action = points.pop(0) if points else (ANY, random.randrange(1, len(calls)), random.choice(KILLS))
+        shim.arm(action, after=at, ops=ops)
         code = nursery.run(store)
         # A session on a store that was there already may have fewer calls, and come to its end.
         if code != (KILLED if shim.fired else 0):

@@ -56,7 +56,7 @@ async def test_P4_after_a_failed_sync_nothing_is_acked_until_the_disk_was_read_a
         async with open_raw(relay, "page", is_peer=True) as writer, open_raw(relay, "page") as witness:
             await writer.join()
             await witness.join()
-            shim.arm(action, after=5, ops=Op.SYNC, errno=errno.EIO)
+            shim.arm(action, after=9, ops=Op.SYNC, errno=errno.EIO)
             acked, (code, reason) = await write_until_refused(writer, Author(), "before")
             assert shim.fired
             assert (code, reason.partition(": ")[0]) == (1012, "store-unavailable")
