@@ -95,9 +95,12 @@ class PageClient(Client):
         tries = 0
         while not await self._saves_one_more():
             tries += 1
-            assert tries < TRIES_MAX, f"{self.name} is not saved in good weather: {await self._page.state()}"
+            assert tries < TRIES_MAX, await self._state()
         edits = (await self._page.call("claim"))["edits"]
         return {f"{self.name}-{number}" for number in range(edits)}
+
+    async def _state(self) -> str:
+        return f"{self.name} is not saved in good weather: {await self._page.state()} {await self._page.call('more')}"
 
     async def content(self) -> Any:
         return sorted(await self._page.call("clocks")), await self._page.content()

@@ -4,6 +4,11 @@ import { DocConnection, DocumentManager } from '@y-sweet/sdk'
 import { WebSocket } from 'ws'
 import * as Y from 'yjs'
 
+const PATIENCE_MS = 3000
+const patience = () => new Promise((resolve, reject) => {
+  setTimeout(() => reject(new Error('the backend has waited too long')), PATIENCE_MS).unref()
+})
+
 export class YSweetClient {
   // `backend` is ys://TOKEN@host:port; `auth` is what the backend asks for its user.
   constructor ({ backend, docId, auth, offline }) {
@@ -30,7 +35,8 @@ export class YSweetClient {
     this.doc.on('update', (_update, origin) => { if (origin !== this.provider) this.edits++ })
     const authEndpoint = async () => {
       this.tokens++
-      return await this.manager.getClientToken(docId, this.auth)
+      // Node's fetch, when it is reset while it connects, sometimes never settles; a backend would not wait for ever.
+      return await Promise.race([this.manager.getClientToken(docId, this.auth), patience()])
     }
     this.provider = new YSweetProvider(authEndpoint, docId, this.doc, {
       connect: !offline, WebSocketPolyfill: Socket, showDebuggerLink: false,
