@@ -1,14 +1,14 @@
 # Every target works from a fresh clone: what it needs is installed into .venv and tests/interop/node, once.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check types floors style test-only proofs simulate soak bench bench-full replay system clean
+.PHONY: help run test check types floors style test-only coverage simulate soak bench bench-full replay system clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 NODE := tests/interop/node
 SEED ?= 1
 DATA ?= $(or $(CRDT_SYNC_DATA),../shared/data)
-# Suites whose worth is the number of tries that they get through: coverage would halve it.
+# Suites whose worth is the number of tries that they get through, of which coverage would cost most.
 PROOFS := tests/simulation tests/faults tests/laws/test_hostile_serving_path.py tests/integration/test_tenants.py \
 	tests/interop/test_valid_histories.py
 PYTEST := -m pytest -q -n auto --maxprocesses=4 --dist worksteal
@@ -19,7 +19,7 @@ help: ## Show this list
 run: .venv/.installed ## Start a relay on this machine, with a token to try it; options with ARGS="--port 9000"
 	@$(BIN)/crdt-sync serve --demo acme $(ARGS)
 
-test: system check test-only proofs ## Install everything, then run every check and every test
+test: system check test-only ## Install everything, then run every check and every test
 	@echo "== all green"
 
 check: style types floors ## Format, lint, types and import floors, without tests
@@ -33,12 +33,13 @@ types: .venv/.equipped
 floors: .venv/.equipped
 	@echo "== import floors" && $(BIN)/lint-imports --no-cache --no-logo
 
-test-only: .venv/.equipped $(NODE)/.installed ## Run all tests but the proofs, with coverage; narrow with ARGS="-k wire"
+test-only: .venv/.equipped $(NODE)/.installed ## Run all tests; narrow with ARGS="-k wire"
+	@echo "== tests" && $(BIN)/python $(PYTEST) tests $(ARGS)
+
+# Apart from the tests of every change: it makes them half as long again, and every process that they start.
+coverage: .venv/.equipped $(NODE)/.installed ## Run all tests but those with many tries, and say what they do not reach
 	@echo "== tests" && $(BIN)/coverage erase && $(BIN)/coverage run $(PYTEST) $(PROOFS:%=--ignore=%) tests $(ARGS)
 	@echo "== coverage" && $(BIN)/coverage combine --quiet && $(BIN)/coverage report
-
-proofs: .venv/.equipped $(NODE)/.installed ## Run the simulator, the faults and the fuzz: many tries each, without coverage
-	@echo "== proofs" && $(BIN)/python $(PYTEST) $(PROOFS)
 
 simulate: .venv/.equipped ## Replay one simulated world and print what happened: make simulate SEED=7
 	@$(BIN)/python -m tests.simulation --seed $(SEED) $(ARGS)

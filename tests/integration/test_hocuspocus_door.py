@@ -41,6 +41,8 @@ HOLDS_UPDATE = (NewUpdate, StateReply)
 def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayProcess]:
     folder = tmp_path_factory.mktemp("relay")
     settings: dict[str, Any] = {"limits.documents_per_connection_max": 20, "allowed_origins": "https://shop.example"}
+    # What a stranger may send is bound by its bytes here, not by how long a busy machine takes to send them.
+    settings["handshake_timeout_s"] = 15
     with RelayProcess(folder, log_level="debug", free_space_bytes_min=0, **settings) as process:
         yield process
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from pycrdt import Doc, Map
 from crdt_sync.documents.inventory import InventoryDocument
 from crdt_sync.errors import Unauthenticated
 from crdt_sync.peer import OfflinePeer
+from crdt_sync.peer.renewal import ends_at_s
 from server.auth.keys import load_secret
 from tests.integration.raw_member import open_raw
 from tests.integration.relay_process import eventually
@@ -269,25 +271,30 @@ async def test_nobody_but_the_steward_comes_in_as_the_relay(tmp_path: Path) -> N
                 await peer.sync()
 
 
-async def test_a_steward_whose_token_has_expired_comes_in_again_with_another_one(tmp_path: Path) -> None:
-    async with relay_with_steward(tmp_path, token_ttl_max_s=2) as relay:
+async def test_a_steward_outlives_its_tokens(tmp_path: Path) -> None:
+    async with relay_with_steward(tmp_path, token_ttl_max_s=4) as relay:
 
         def token() -> str:
-            return relay.token(ttl_s=2)
+            return relay.token(ttl_s=4)
 
         def opened(name: str) -> AbstractAsyncContextManager[OfflinePeer]:
             return OfflinePeer.open(tmp_path / f"{name}.db", tenant="acme", name=name, relay=relay.ws, token=token)
 
-        async def expired() -> float:
-            return await relay.meter('connections_closed_total{code="4401"}')
-
         async with opened("till-1") as one, opened("till-2") as two:
             await open_shop(one)
             await two.sync()
-            await eventually(expired, bool)
+            # Issued after all that the steward has shown so far.
+            latest = ends_at_s(token())
+
+            async def all_are_over() -> bool:
+                return latest is not None and time.time() > latest
+
+            await eventually(all_are_over, bool)
             await set_prices_at_once(one, two, (475, 500))
             async with one.online(), two.online():
                 assert await becomes(two, decisions, bool) == [("auto", "relay", 500)]
+        # It has shown the next one each time, on the connection that it had.
+        assert await relay.meter('connections_closed_total{code="4401"}') == 0
         assert await relay.meter("steward_deaths_total") == 0
 
 
